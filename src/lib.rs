@@ -1,0 +1,8 @@
+//! A durable gateway in front of A2A agents.
+
+pub mod agent;
+pub mod engine;
+pub mod error;
+pub mod metrics;
+pub mod proto;
+pub mod task;
