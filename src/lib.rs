@@ -5,4 +5,5 @@ pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod proto;
+pub mod store;
 pub mod task;
