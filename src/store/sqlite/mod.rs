@@ -93,7 +93,8 @@ pub struct Sqlite {
     jobs: mpsc::Sender<Job>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+    /// Held as long as the store is open.
+    lock: Mutex<Option<File>>,
 }
 
 impl Sqlite {
@@ -111,7 +112,7 @@ impl Sqlite {
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(|cause| OpenError::Directory { path: settings.data_dir.clone(), cause })?;
-        Ok(Self { jobs, readers, writer: Mutex::new(Some(thread)), _lock: lock })
+        Ok(Self { jobs, readers, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
     }
 
     fn prepare(
@@ -199,6 +200,8 @@ impl Store for Sqlite {
             if let Some(thread) = thread {
                 let _ = tokio::task::spawn_blocking(move || thread.join()).await;
             }
+            self.readers.close();
+            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         })
     }
 }
@@ -221,6 +224,12 @@ impl Readers {
         };
         let idle = (0..count).map(connect).collect::<Result<Vec<_>, rusqlite::Error>>()?;
         Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Semaphore::new(count) })
+    }
+
+    /// Lets reads under way end and refuses later ones.
+    fn close(&self) {
+        self.permits.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Runs a read in one transaction on a connection of its own, off the async threads.
