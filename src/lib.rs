@@ -6,3 +6,4 @@ pub mod error;
 pub mod metrics;
 pub mod proto;
 pub mod task;
+pub mod wire;
