@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod proto;
 pub mod store;
 pub mod task;
+pub mod wire;
