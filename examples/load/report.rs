@@ -65,7 +65,7 @@ impl Row {
         self
     }
 
-    /// Judges the value, or the ratio that [`Row::against`] set.
+    /// Judges the value, or the ratio that [`Row::against`] set. With errors nothing is reached.
     pub fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
         self.met = match target {
@@ -74,6 +74,7 @@ impl Row {
             Target::RatioAtLeast(bound) => self.ratio.map(|ratio| ratio >= bound),
             Target::RatioAtMost(bound) => self.ratio.map(|ratio| ratio <= bound),
         };
+        self.met = self.met.map(|met| met && self.errors == 0);
         self
     }
 
@@ -85,9 +86,21 @@ impl Row {
     }
 
     /// Adds a note.
-    pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.note = note.into();
+    pub fn note(mut self, note: impl AsRef<str>) -> Self {
+        if !self.note.is_empty() {
+            self.note.push_str("; ");
+        }
+        self.note.push_str(note.as_ref());
         self
+    }
+
+    /// Adds the errors of one side, and what the first of them was.
+    pub fn errors(mut self, side: &str, errors: u64, first: Option<&str>) -> Self {
+        self.errors += errors;
+        match first {
+            Some(error) => self.note(format!("first error of the {side}: {error}")),
+            None => self,
+        }
     }
 }
 

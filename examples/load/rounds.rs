@@ -61,14 +61,10 @@ impl Side {
 
     fn add(&mut self, round: Round) {
         self.rates.push(round.tally.latency.count() as f64 / round.elapsed.as_secs_f64());
-        self.count(round.tally);
-    }
-
-    fn count(&mut self, tally: Tally) {
-        self.latency.merge(&tally.latency);
-        self.errors += tally.errors;
+        self.latency.merge(&round.tally.latency);
+        self.errors += round.tally.errors;
         if self.first_error.is_none() {
-            self.first_error = tally.first_error;
+            self.first_error = round.tally.first_error;
         }
     }
 }

@@ -80,3 +80,40 @@ pub fn median(values: &[f64]) -> Option<f64> {
         _ => Some(sorted[middle]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn middle_of_a_bucket_is_near_its_values() {
+        for shift in 0..u64::BITS {
+            for value in [1 << shift, (1 << shift) + (1 << shift) / 3, u64::MAX >> (63 - shift)] {
+                let near = middle(bucket(value));
+                assert!(near.abs_diff(value) <= value / 32, "{value} is counted as {near}");
+            }
+        }
+    }
+
+    #[test]
+    fn quantiles_follow_what_was_recorded() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        (1..=100).for_each(|micros| histogram.record(Duration::from_micros(micros)));
+        let mut twice = Histogram::default();
+        twice.merge(&histogram);
+        twice.merge(&histogram);
+        assert_eq!(twice.count(), 200);
+        for (share, micros) in [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
+            let found = twice.quantile(share).unwrap().as_secs_f64() * 1e6;
+            assert!((found / micros - 1.0).abs() < 0.03, "{share}: {found} instead of {micros}");
+        }
+    }
+
+    #[test]
+    fn median_of_even_and_odd_counts() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+}

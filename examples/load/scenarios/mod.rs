@@ -68,21 +68,11 @@ async fn gateway(options: &Options) -> Result<Gateway> {
 
 /// A row of a comparison by rate.
 fn rate_row(scenario: &'static str, gateway: &Side, bare: &Side) -> Row {
-    let mut row = Row::new(scenario, gateway.rate(), "calls/s")
+    Row::new(scenario, gateway.rate(), "calls/s")
         .against(bare.rate())
-        .latency(gateway.latency.quantile(0.5), gateway.latency.quantile(0.99));
-    count_errors(&mut row, gateway, bare);
-    row
-}
-
-/// Puts both sides' errors into a row, and the first of each into its note.
-fn count_errors(row: &mut Row, gateway: &Side, other: &Side) {
-    row.errors = gateway.errors + other.errors;
-    for (side, name) in [(gateway, "gateway"), (other, "baseline")] {
-        if let Some(error) = &side.first_error {
-            row.note = format!("{} first error of the {name}: {error};", row.note).trim_start().to_owned();
-        }
-    }
+        .latency(gateway.latency.quantile(0.5), gateway.latency.quantile(0.99))
+        .errors("gateway", gateway.errors, gateway.first_error.as_deref())
+        .errors("bare echo", bare.errors, bare.first_error.as_deref())
 }
 
 /// Fails with what was being waited for once a time has passed.

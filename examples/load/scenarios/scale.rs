@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{count_errors, fill::fill};
+use super::fill::fill;
 use crate::{
     Options, Result,
     callers::{Get, List},
     process::Gateway,
     report::{Row, Target, millis},
-    rounds::{Caller, Plan, compare},
+    rounds::{Caller, Plan, Side, compare},
 };
 
 /// Tasks in the small store.
@@ -51,12 +51,12 @@ async fn slowdown<C: Caller>(
     note: &str,
 ) -> Result<Row> {
     let (large, small) = compare(plan, large, small, async || Ok(())).await?;
-    let p99 = |side: &crate::rounds::Side| side.latency.quantile(0.99).map(millis).ok_or("no call was answered");
-    let mut row = Row::new(scenario, p99(&large)?, "ms")
+    let p99 = |side: &Side| side.latency.quantile(0.99).map(millis).ok_or("no call was answered");
+    Ok(Row::new(scenario, p99(&large)?, "ms")
         .against(p99(&small)?)
         .latency(large.latency.quantile(0.5), large.latency.quantile(0.99))
-        .target(Target::RatioAtMost(2.0))
-        .note(note);
-    count_errors(&mut row, &large, &small);
-    Ok(row)
+        .note(note)
+        .errors("large store", large.errors, large.first_error.as_deref())
+        .errors("small store", small.errors, small.first_error.as_deref())
+        .target(Target::RatioAtMost(2.0)))
 }

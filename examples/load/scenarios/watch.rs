@@ -74,7 +74,7 @@ pub async fn fan_out(options: &Options) -> Result<Vec<Row>> {
         watchers.spawn(watcher.follow(connection, options.events));
     }
     let everyone = u32::try_from(options.watchers)?;
-    within(LIMIT, "attaching all watchers", async {
+    within(LIMIT, "attaching all watchers (does the gateway take 100 streams on a connection?)", async {
         tokio::select! {
             permits = attached.acquire_many(everyone) => Ok(permits.map(|_| ())?),
             Some(ended) = watchers.join_next() => match ended? {
@@ -195,7 +195,8 @@ pub async fn idle(options: &Options) -> Result<Vec<Row>> {
     let task = waiting_task(&control).await?;
     let before = gateway.resident_kib()?;
     let opening = open_idle(&gateway.address, &task, options.idle_watchers);
-    let streams = within(LIMIT, "opening all idle watchers", opening).await?;
+    let what = "opening all idle watchers (does the gateway take 500 streams on a connection?)";
+    let streams = within(LIMIT, what, opening).await?;
     let mut after = 0;
     for _ in 0..MEMORY_SAMPLES {
         after = after.max(gateway.resident_kib()?);
