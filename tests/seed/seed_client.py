@@ -198,6 +198,13 @@ async def task_that_needs_input(door, client):
 
 
 @check
+async def direct_reply(door, client):
+    # The dialect has no bare messages: an agent's direct reply is a task that has completed.
+    task = (await client.send_message("message: pong"))["result"]
+    equal(is_task(task), "completed", "state")
+
+
+@check
 async def cancel_running_task(door, client):
     task = (await client.submit("slow: 50"))["result"]
     for _ in ("first", "again"):
