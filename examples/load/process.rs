@@ -61,6 +61,7 @@ impl Gateway {
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);
+        // Settings of whoever runs this must not change what is measured.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("A2A_GATEWAY_") {
                 command.env_remove(name);

@@ -8,6 +8,7 @@ message/send), only the second must answer in the dialect's own words. Push noti
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -390,13 +391,15 @@ def free_port():
 
 
 def wait_until_ready(process, origin):
+    # Not through a proxy that the environment may name.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with {process.returncode}")
         # Refused connections, and 503 while it starts, are both OSErrors here.
         with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"{origin}/readyz", timeout=LIMIT) as response:
+            with opener.open(f"{origin}/readyz", timeout=LIMIT) as response:
                 if response.status == 200:
                     return
         time.sleep(PAUSE)
@@ -410,8 +413,12 @@ def running_gateway(binary):
     with tempfile.TemporaryDirectory(prefix="seed-") as directory:
         log = Path(directory, "gateway.log")
         command = [binary, "serve", "--listen", address, "--data-dir", str(Path(directory, "data"))]
+        # Settings of whoever runs this are not the gateway's; nor is the name of its binary a setting.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("A2A_GATEWAY_")}
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            )
         try:
             wait_until_ready(process, f"http://{address}")
             yield f"http://{address}"
