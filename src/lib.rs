@@ -5,4 +5,6 @@ pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod proto;
+pub mod store;
 pub mod task;
+pub mod wire;
