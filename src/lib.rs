@@ -5,5 +5,6 @@ pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod proto;
+pub mod server;
 pub mod task;
 pub mod wire;
