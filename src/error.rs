@@ -140,7 +140,7 @@ impl fmt::Display for Violation {
 }
 
 /// The text itself, or its first 64 characters, so that a message never carries a caller's megabyte back.
-fn shorten(text: &str) -> Cow<'_, str> {
+pub fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(64) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
         None => text.into(),

@@ -9,3 +9,8 @@ pub mod decode;
 pub mod encode;
 pub mod method;
 pub mod praisonai;
+mod words;
+
+/// Metadata that marks a part whose data is wrapped as `{"value": …}`, because its dialect has only objects there. The
+/// A2A SDKs share this convention.
+const WRAPPED: &str = "data_part_compat";

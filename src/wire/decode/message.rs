@@ -1,0 +1,150 @@
+//! Messages and parts, in every shape that any dialect gives them (WIRE 3.4, 3.5, 9.2).
+
+use serde_json::Value;
+
+use super::reader::{Names, Object, Path, Reader};
+use crate::{
+    proto::{
+        a2a::{Message, Part, Role, part::Content},
+        well_known::{self, Kind, Struct},
+    },
+    task::{Dialect, mint},
+    wire::{WRAPPED, words},
+};
+
+const RAW: Names = &["raw", "fileWithBytes", "file_with_bytes"];
+const URL: Names = &["url", "fileWithUri", "file_with_uri"];
+const FILENAME: Names = &["filename", "name"];
+const MEDIA_TYPE: Names = &["media_type", "mediaType", "mimeType", "mime_type"];
+
+/// A message. PraisonAI's may leave out who wrote it, which is then the user, and its id, which is then minted.
+pub(super) fn message(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Message> {
+    let mut object = Object::new(path, value, reader)?;
+    let praison = reader.dialect() == Dialect::Praison;
+
+    let role = object.word(&["role"], reader, words::read_role, |dialect| {
+        [Role::User, Role::Agent].map(|role| words::role(dialect, role)).join(", ")
+    });
+    let default_role = if praison { Role::User } else { Role::Unspecified };
+    let message_id = object.optional_string(&["message_id", "messageId"], reader);
+    Some(Message {
+        message_id: message_id.unwrap_or_else(|| if praison { mint() } else { String::new() }),
+        context_id: object.string(&["context_id", "contextId"], reader),
+        task_id: object.string(&["task_id", "taskId"], reader),
+        role: role.unwrap_or(default_role).into(),
+        parts: parts(&mut object, reader),
+        metadata: object.structure(&["metadata"], reader),
+        // PraisonAI's own type of it is another one, and nothing uses it.
+        extensions: if praison { Vec::new() } else { object.strings(&["extensions"], reader) },
+        reference_task_ids: object.strings(&["reference_task_ids", "referenceTaskIds"], reader),
+    })
+}
+
+fn parts(object: &mut Object<'_>, reader: &mut Reader) -> Vec<Part> {
+    let Some(value) = object.take(&["parts", "content"]) else { return Vec::new() };
+    let path = object.path("parts");
+    let items = reader.array(path, value);
+    items.into_iter().enumerate().filter_map(|(i, item)| part(Path::Index(&path, i), item, reader)).collect()
+}
+
+/// A part. What it holds decides what it is; `kind` and `type` only repeat that.
+pub(super) fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Part> {
+    let mut object = Object::new(path, value, reader)?;
+    let mut part = Part {
+        metadata: object.structure(&["metadata"], reader),
+        filename: object.string(FILENAME, reader),
+        media_type: object.string(MEDIA_TYPE, reader),
+        content: None,
+    };
+    // Only 1.0 has null as a value. Elsewhere it is what a serializer prints for a field that is not set.
+    let null_data = reader.dialect() == Dialect::V1 && object.contains("data");
+
+    let mut found = [
+        ("text", object.take(&["text"])),
+        ("raw", object.take(RAW)),
+        ("url", object.take(URL)),
+        ("data", object.take(&["data"])),
+        ("file", object.take(&["file"])),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)));
+
+    part.content = match (found.next(), found.next()) {
+        (Some((first, _)), Some((second, _))) => {
+            reader.fault(path, format!("must hold only one of text, raw, url and data, not {first} and {second}"));
+            None
+        }
+        (Some((name, value)), None) => {
+            let path = object.path(name);
+            match name {
+                "text" => reader.string(path, value).map(Content::Text),
+                "raw" => reader.bytes(path, value).map(|bytes| Content::Raw(bytes.into())),
+                "url" => reader.string(path, value).map(Content::Url),
+                "data" => data(path, value, &mut part.metadata, reader),
+                _ => file(path, value, &mut part, reader),
+            }
+        }
+        (None, _) if null_data => Some(Content::Data(well_known::Value::NULL)),
+        (None, _) => {
+            reader.fault(path, "must hold one of text, raw, url and data");
+            None
+        }
+    };
+    Some(part)
+}
+
+/// 0.3's file: bytes or a place to fetch them from.
+fn file(path: Path<'_>, value: Value, part: &mut Part, reader: &mut Reader) -> Option<Content> {
+    let mut object = Object::new(path, value, reader)?;
+    let filename = object.string(FILENAME, reader);
+    let media_type = object.string(MEDIA_TYPE, reader);
+    if part.filename.is_empty() {
+        part.filename = filename;
+    }
+    if part.media_type.is_empty() {
+        part.media_type = media_type;
+    }
+
+    let bytes = object.take(&["bytes", "fileWithBytes", "file_with_bytes", "data"]);
+    let uri = object.take(&["uri", "fileWithUri", "file_with_uri"]);
+    match (bytes, uri) {
+        (Some(bytes), None) => reader.bytes(object.path("bytes"), bytes).map(|bytes| Content::Raw(bytes.into())),
+        (None, Some(uri)) => reader.string(object.path("uri"), uri).map(Content::Url),
+        (Some(_), Some(_)) => {
+            reader.fault(path, "must hold only one of bytes and uri");
+            None
+        }
+        (None, None) => {
+            reader.fault(path, "must hold one of bytes and uri");
+            None
+        }
+    }
+}
+
+/// Data: any value in 1.0; an object in the older dialects, in which another value comes wrapped and marked.
+fn data(path: Path<'_>, value: Value, metadata: &mut Option<Struct>, reader: &mut Reader) -> Option<Content> {
+    if reader.dialect() == Dialect::V1 {
+        return Some(Content::Data(value.into()));
+    }
+    let Value::Object(mut members) = value else {
+        reader.mistyped(path, "an object", &value);
+        return None;
+    };
+    if members.len() == 1 && members.contains_key("value") && unmark(metadata) {
+        return members.remove("value").map(|value| Content::Data(value.into()));
+    }
+    Some(Content::Data(Value::Object(members).into()))
+}
+
+/// Takes the mark of wrapped data out of a part's metadata; whether it was there.
+fn unmark(metadata: &mut Option<Struct>) -> bool {
+    let Some(fields) = metadata.as_mut().map(|metadata| &mut metadata.fields) else { return false };
+    let marked = fields.get(WRAPPED).is_some_and(|mark| mark.kind == Some(Kind::Bool(true)));
+    if marked {
+        fields.remove(WRAPPED);
+        if fields.is_empty() {
+            *metadata = None;
+        }
+    }
+    marked
+}
