@@ -4,6 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     engine::{Caller, Engine, From, ListQuery, Outcome, Reply, Submit, Submitted, Until, Watch},
     error::{Error, ErrorKind, Result},
@@ -69,7 +71,8 @@ impl A2a {
         let reply = if origin.dialect == Dialect::Praison { Reply::Task } else { Reply::Message };
         let submitted = self.submit(origin, request, configuration, reply).await?;
         let watch = submitted.stream(until(origin.dialect));
-        Ok(self.updates(watch, history_length, Opening::Answer))
+        let may_open = if reply == Reply::Message { Opening::Answer } else { Opening::Task };
+        Ok(self.updates(origin, watch, history_length, may_open))
     }
 
     /// Reads one task.
@@ -94,7 +97,10 @@ impl A2a {
             agent: request.tenant,
             context_id: request.context_id,
             states,
-            updated_after: request.status_timestamp_after.map(|t| timestamp("status_timestamp_after", t)).transpose()?,
+            updated_after: request
+                .status_timestamp_after
+                .map(|t| timestamp("status_timestamp_after", t))
+                .transpose()?,
             page_size: request.page_size,
             page_token: request.page_token,
             history_length: request.history_length,
@@ -139,7 +145,7 @@ impl A2a {
             None => From::Snapshot,
         };
         let watch = self.engine.watch(&origin.caller, id, from, until(origin.dialect)).await?;
-        Ok(self.updates(watch, None, Opening::Task))
+        Ok(self.updates(origin, watch, None, Opening::Task))
     }
 
     /// What every operation on push notification configs answers: they are not offered.
@@ -147,10 +153,15 @@ impl A2a {
         Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered")
     }
 
-    /// What a request for the extended card answers: no card says that there is one.
-    pub fn no_extended_card(&self, tenant: &str) -> Error {
+    /// What a request for the extended card answers: no card says that there is one. The error differs by dialect, as
+    /// 0.3 has one of its own for this.
+    pub fn no_extended_card(&self, dialect: Dialect, tenant: &str) -> Error {
+        let kind = match dialect {
+            Dialect::V03 => ErrorKind::ExtendedAgentCardNotConfigured,
+            Dialect::V1 | Dialect::Praison => ErrorKind::UnsupportedOperation,
+        };
         match self.engine.agent(tenant) {
-            Ok(_) => Error::new(ErrorKind::UnsupportedOperation, "the agent has no extended card"),
+            Ok(_) => Error::new(kind, "the agent has no extended card"),
             Err(error) => error,
         }
     }
@@ -189,8 +200,9 @@ impl A2a {
         Err(Error::task_not_found(&record.task.id))
     }
 
-    fn updates(&self, watch: Watch, history_length: Option<i32>, opening: Opening) -> Updates {
-        Updates { watch, history_length, opening, idle: self.auth_required_idle, authorizing: false }
+    fn updates(&self, origin: &Origin, watch: Watch, history_length: Option<i32>, opening: Opening) -> Updates {
+        let dialect = origin.dialect;
+        Updates { watch, dialect, history_length, opening, idle: self.auth_required_idle, idle_until: None }
     }
 }
 
@@ -209,10 +221,12 @@ enum Opening {
 /// artifact updates. The caller's own messages are left out, and a direct reply to a task is the status that it means.
 pub struct Updates {
     watch: Watch,
+    dialect: Dialect,
     history_length: Option<i32>,
     opening: Opening,
     idle: Duration,
-    authorizing: bool,
+    /// Set while the task waits for an authorization.
+    idle_until: Option<Instant>,
 }
 
 impl Updates {
@@ -220,13 +234,16 @@ impl Updates {
     pub async fn next_batch(&mut self) -> Option<Result<Vec<Arc<Event>>>> {
         loop {
             let next = self.watch.next_batch();
-            let batch = if self.authorizing { tokio::time::timeout(self.idle, next).await.ok()? } else { next.await }?;
+            let batch = match self.idle_until {
+                Some(deadline) => tokio::time::timeout_at(deadline, next).await.ok()?,
+                None => next.await,
+            }?;
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error)),
             };
             if let Some(last) = batch.last() {
-                self.authorizing = last.state == TaskState::AuthRequired;
+                self.idle_until = (last.state == TaskState::AuthRequired).then(|| Instant::now() + self.idle);
             }
             let batch = self.adapt(batch);
             if !batch.is_empty() {
@@ -236,9 +253,10 @@ impl Updates {
     }
 
     fn adapt(&mut self, mut batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
-        let plain = |event: &Arc<Event>| matches!(event.payload(), Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_));
+        let plain =
+            |event: &Arc<Event>| matches!(event.payload(), Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_));
         if !batch.iter().all(plain) {
-            batch = batch.into_iter().filter_map(|event| self.adapt_one(event)).collect();
+            batch = batch.into_iter().flat_map(|event| self.adapt_one(event)).flatten().collect();
         }
         if !batch.is_empty() {
             self.opening = Opening::Done;
@@ -246,23 +264,30 @@ impl Updates {
         batch
     }
 
-    fn adapt_one(&mut self, event: Arc<Event>) -> Option<Arc<Event>> {
+    /// What is sent for one event: nothing, one event, or two.
+    fn adapt_one(&mut self, event: Arc<Event>) -> [Option<Arc<Event>>; 2] {
         let opening = self.opening;
+        let as_payload =
+            |payload| Some(Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload)));
         let adapted = match event.payload() {
-            Payload::Message(message) if message.role != i32::from(Role::Agent) => return None,
-            Payload::Message(_) if opening == Opening::Answer => event,
+            Payload::Message(message) if message.role != i32::from(Role::Agent) => return [None, None],
+            Payload::Message(_) if opening == Opening::Answer => [Some(event), None],
             Payload::Message(message) => {
-                Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, completed(&event, message)))
+                let status = as_payload(completed(&event, message));
+                // PraisonAI's clients look for the content in an artifact, which is its form of a message.
+                if self.dialect == Dialect::Praison { [Some(event), status] } else { [status, None] }
             }
+            // A second task would break the order, and raises in clients of 0.3.
+            Payload::Task(_) if opening == Opening::Done => return [None, None],
             Payload::Task(task) if self.history_length.is_some() => {
                 let mut task = task.clone();
                 cut_history(&mut task, self.history_length);
-                Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, Payload::Task(task)))
+                [as_payload(Payload::Task(task)), None]
             }
-            _ => event,
+            _ => [Some(event), None],
         };
         self.opening = Opening::Done;
-        Some(adapted)
+        adapted
     }
 }
 
@@ -331,8 +356,5 @@ pub fn cut_history(task: &mut Task, length: Option<i32>) {
 
 fn has_settled(task: &Task) -> bool {
     let state = task.status.as_ref().map(TaskStatus::state);
-    matches!(
-        state,
-        Some(TaskState::Completed | TaskState::Failed | TaskState::Canceled | TaskState::Rejected)
-    )
+    matches!(state, Some(TaskState::Completed | TaskState::Failed | TaskState::Canceled | TaskState::Rejected))
 }

@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for text in ["99.0", "0.2", "0", "2", "0.30", "1.x", "1.", ".1", "1.0.0.0", "10.0", "v1", "-1", "1.0.99999999999"] {
+        for text in
+            ["99.0", "0.2", "0", "2", "0.30", "1.x", "1.", ".1", "1.0.0.0", "10.0", "v1", "-1", "1.0.99999999999"]
+        {
             assert_eq!(by_header(text).unwrap_err().kind(), ErrorKind::VersionNotSupported, "{text}");
         }
     }

@@ -132,9 +132,7 @@ impl Connections {
     /// Asks every connection to finish, and aborts those that have not by the deadline.
     async fn drain(mut self, deadline: Duration) {
         self.closing.cancel();
-        let finished = async {
-            while self.tasks.join_next().await.is_some() {}
-        };
+        let finished = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(deadline, finished).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "closing connections that did not finish in time");
             self.tasks.shutdown().await;
@@ -307,8 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_says_nothing_or_little_is_cut_off() {
-        let running =
-            start(Settings { header_read_timeout: Duration::from_millis(100), ..Settings::default() }).await;
+        let running = start(Settings { header_read_timeout: Duration::from_millis(100), ..Settings::default() }).await;
         for said in ["", "PRI * HTTP/2", "GET /now HTTP/1.1\r\nhost:"] {
             let mut stream = TcpStream::connect(running.address).await.unwrap();
             stream.write_all(said.as_bytes()).await.unwrap();

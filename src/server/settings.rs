@@ -21,8 +21,8 @@ pub struct Settings {
     pub header_read_timeout: Duration,
     /// The longest time that reading a JSON request's body may take.
     pub body_read_timeout: Duration,
-    /// How often an HTTP/2 connection is pinged.
-    pub http2_keep_alive_interval: Duration,
+    /// How often an HTTP/2 connection is pinged; none: never.
+    pub http2_keep_alive_interval: Option<Duration>,
     /// How long an HTTP/2 ping may stay unanswered before the connection is closed.
     pub http2_keep_alive_timeout: Duration,
     /// The most requests at a time on one HTTP/2 connection.
@@ -45,7 +45,7 @@ impl Default for Settings {
             max_connections: 20_000,
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(30),
-            http2_keep_alive_interval: Duration::from_secs(20),
+            http2_keep_alive_interval: Some(Duration::from_secs(20)),
             http2_keep_alive_timeout: Duration::from_secs(20),
             max_concurrent_streams: 2000,
             // HTTP clients of the official Python SDK give up after 5 s of silence.

@@ -55,12 +55,9 @@ pub fn row(kind: ErrorKind) -> Row {
             own(("INVALID_ARGUMENT", "invalid_argument"), Code::InvalidArgument, 400, [-32602, -32602, -32602])
         }
         K::TaskNotFound => a2a(("TASK_NOT_FOUND", "task_not_found"), Code::NotFound, 404, [-32001, -32001, -32000]),
-        K::TaskNotCancelable => a2a(
-            ("TASK_NOT_CANCELABLE", "task_not_cancelable"),
-            Code::FailedPrecondition,
-            400,
-            [-32002, -32002, -32002],
-        ),
+        K::TaskNotCancelable => {
+            a2a(("TASK_NOT_CANCELABLE", "task_not_cancelable"), Code::FailedPrecondition, 400, [-32002, -32002, -32002])
+        }
         K::PushNotificationNotSupported => a2a(
             ("PUSH_NOTIFICATION_NOT_SUPPORTED", "push_notification_not_supported"),
             Code::FailedPrecondition,

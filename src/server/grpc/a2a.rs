@@ -72,7 +72,7 @@ impl A2aService {
             }
             "GetExtendedAgentCard" => {
                 let card = async |q: GetExtendedAgentCardRequest| -> Result<AgentCard> {
-                    Err(a2a.no_extended_card(&q.tenant))
+                    Err(a2a.no_extended_card(Dialect::V1, &q.tenant))
                 };
                 calls.unary("GetExtendedAgentCard", request, card).await
             }
@@ -90,9 +90,8 @@ impl A2aService {
                 calls.unary("CreateTaskPushNotificationConfig", request, refuse).await
             }
             "GetTaskPushNotificationConfig" => {
-                let refuse = async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> {
-                    Err(a2a.push_not_supported())
-                };
+                let refuse =
+                    async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> { Err(a2a.push_not_supported()) };
                 calls.unary("GetTaskPushNotificationConfig", request, refuse).await
             }
             "ListTaskPushNotificationConfigs" => {
@@ -102,9 +101,8 @@ impl A2aService {
                 calls.unary("ListTaskPushNotificationConfigs", request, refuse).await
             }
             "DeleteTaskPushNotificationConfig" => {
-                let refuse = async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> {
-                    Err(a2a.push_not_supported())
-                };
+                let refuse =
+                    async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> { Err(a2a.push_not_supported()) };
                 calls.unary("DeleteTaskPushNotificationConfig", request, refuse).await
             }
             _ => return None,

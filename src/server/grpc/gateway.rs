@@ -62,7 +62,7 @@ impl Gateway {
             "WatchTasks" => calls.streaming("WatchTasks", request, |q| this.watch_tasks(by, q)).await,
             "ListAgents" => calls.unary("ListAgents", request, async |q| Ok(this.list_agents(&q))).await,
             "GetAgentCard" => {
-                let base = self.cards.base(&request);
+                let base = self.cards.base(request.uri(), request.headers());
                 calls.unary("GetAgentCard", request, async |q| this.get_agent_card(&base, &q)).await
             }
             _ => return None,
@@ -99,7 +99,9 @@ impl Gateway {
         } else {
             match submitted.outcome(wait, request.history_length).await? {
                 Outcome::Task(record) => *record,
-                Outcome::Message(_) => return Err(Error::internal("submitting a task", "it was answered by a message")),
+                Outcome::Message(_) => {
+                    return Err(Error::internal("submitting a task", "it was answered by a message"));
+                }
             }
         };
         Ok(TaskRecord { replayed, ..task_record(record) })
@@ -139,9 +141,10 @@ impl Gateway {
         let id = TaskId::parse("task_id", &request.task_id)?;
         let from = match request.after_sequence {
             None => From::Snapshot,
-            Some(after) => From::After(u64::try_from(after).map_err(|_| {
-                Error::invalid("after_sequence", format!("must not be negative, as {after} is"))
-            })?),
+            Some(after) => From::After(
+                u64::try_from(after)
+                    .map_err(|_| Error::invalid("after_sequence", format!("must not be negative, as {after} is")))?,
+            ),
         };
         Ok(TaskEvents(self.engine.watch(caller, id, from, Until::Settled).await?))
     }

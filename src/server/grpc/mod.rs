@@ -47,18 +47,20 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let router = Router::new()
-        .route(&methods(gateway::NAME), any(async move |Path(method): Path<String>, request| {
-            match refuse_other_content(&request) {
+        .route(
+            &methods(gateway::NAME),
+            any(async move |Path(method): Path<String>, request| match refuse_other_content(&request) {
                 None => own.answer(&method, request).await.map_or_else(|| unimplemented(&method), to_axum),
                 Some(refusal) => refusal,
-            }
-        }))
-        .route(&methods(a2a::NAME), any(async move |Path(method): Path<String>, request| {
-            match refuse_other_content(&request) {
+            }),
+        )
+        .route(
+            &methods(a2a::NAME),
+            any(async move |Path(method): Path<String>, request| match refuse_other_content(&request) {
                 None => a2a.answer(&method, request).await.map_or_else(|| unimplemented(&method), to_axum),
                 Some(refusal) => refusal,
-            }
-        }))
+            }),
+        )
         .route_service(&methods(HEALTH), health)
         .route_service(&methods(REFLECTION), reflection().build_v1()?)
         .route_service(&methods(REFLECTION_ALPHA), reflection().build_v1alpha()?);
