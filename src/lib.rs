@@ -6,5 +6,6 @@ pub mod error;
 pub mod metrics;
 pub mod proto;
 pub mod server;
+pub mod store;
 pub mod task;
 pub mod wire;

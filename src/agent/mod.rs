@@ -3,6 +3,10 @@
 //! An agent takes one turn of a task at a time (a message from the caller) and answers with a stream of updates. The
 //! engine turns the updates into events; an agent never sees sequences, watchers or the store.
 
+mod echo;
+
+pub use echo::Echo;
+
 use std::pin::Pin;
 
 use futures::{Stream, future::BoxFuture};

@@ -1,17 +1,51 @@
 //! The engine: submit, query, cancel, watch, run, recover.
 //!
-//! Blocking, non-blocking, streaming and watching callers are all watchers of one task's log.
+//! One mechanism serves all callers. A submit commits a task and wakes its runner; the runner turns what the agent
+//! says into events and commits them; the store tells the hub; the hub wakes watchers. Blocking calls, streams and
+//! watches are all watchers of one log, and differ only in where they start and when they end. A caller that goes away
+//! takes nothing with it (promise P6).
+//!
+//! What one process knows in memory (runners, rings, settled tasks) only makes things faster: the log decides. A
+//! runner whose append is refused, because the log moved on without it, stops.
 
-use std::{sync::Arc, time::Duration};
+mod cancel;
+mod feed;
+mod housekeeping;
+mod hub;
+mod query;
+mod recover;
+mod run;
+mod submit;
+mod watch;
+
+pub use feed::{Feed, FeedItem, FeedQuery};
+pub use hub::Hub;
+pub use query::{ListQuery, Page};
+pub use submit::{Outcome, Reply, Submit, Submitted};
+pub use watch::{From, Until, Watch};
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use quick_cache::{Weighter, sync::Cache};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    error::Result,
-    proto::{
-        a2a::{AgentCard, Message, TaskState},
-        well_known::{Struct, Timestamp},
-    },
-    task::{Dialect, Event, Record, TaskId},
+    agent::Agent,
+    error::{Error, ErrorKind, Result},
+    metrics::Metrics,
+    proto::{a2a::AgentCard, well_known::Struct},
+    store::Store,
+    task::{Record, TaskId, state},
 };
+use run::Control;
 
 /// Who asks. Tasks of one caller are invisible to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,124 +54,63 @@ pub struct Caller {
     pub owner: Arc<str>,
 }
 
-/// A message to act on.
+/// How the engine behaves.
 #[derive(Clone, Debug)]
-pub struct Submit {
-    /// The agent's name; empty: the default agent, or the continued task's.
-    pub agent: String,
-    /// The message. With a task id it continues that task.
-    pub message: Message,
-    /// Stored as the task's metadata.
-    pub metadata: Option<Struct>,
-    /// Media types the caller can take; empty: any.
-    pub accepted_output_modes: Vec<String>,
-    /// How long the task may take; none: the setting.
-    pub timeout: Option<Duration>,
-    /// Makes the submit idempotent; empty: not.
-    pub request_id: String,
-    /// The dialect it came in.
-    pub dialect: Dialect,
-    /// Whether the caller can take the agent's direct reply instead of a task.
-    pub reply: Reply,
+pub struct Settings {
+    /// Of tasks that name none; none: no timeout.
+    pub default_timeout: Option<Duration>,
+    /// Whether a repeated message id of a caller returns the first task.
+    pub dedupe_message_ids: bool,
+    /// How long request ids are remembered.
+    pub request_id_ttl: Duration,
+    /// Turns that run at the same time; others wait as SUBMITTED.
+    pub max_running: usize,
+    /// How long a stream waits for the agent's first word, which may be a direct reply, before it shows the task.
+    pub direct_reply_wait: Duration,
+    /// Bytes of settled tasks kept in memory.
+    pub cache_size: u64,
+    /// How long settled tasks are kept; none: for ever.
+    pub retention: Option<Duration>,
+    /// Tasks removed in one commit.
+    pub retention_batch: usize,
+    /// Between two rounds of removing.
+    pub retention_interval: Duration,
+    /// Events of one task that are kept; 0: all.
+    pub events_per_task: u64,
 }
 
-/// Whether a caller can take the agent's direct reply instead of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// It is told of the task at once, and sees a direct reply as the completed task's status message.
-    Task,
-    /// It waits for the outcome and takes a bare message: no task stays behind.
-    Message,
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_timeout: None,
+            dedupe_message_ids: false,
+            request_id_ttl: Duration::from_secs(24 * 3600),
+            max_running: 10_000,
+            direct_reply_wait: Duration::from_secs(2),
+            cache_size: 16 << 20,
+            retention: Some(Duration::from_secs(30 * 24 * 3600)),
+            retention_batch: 200,
+            retention_interval: Duration::from_secs(60),
+            events_per_task: 100_000,
+        }
+    }
 }
 
-/// What became of a submit that was waited for.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The task, settled, interrupted, or as it stood when the wait was over.
-    Task(Box<Record>),
-    /// The agent's direct reply, its context id filled in.
-    Message(Box<Message>),
+/// What an engine is made of.
+pub struct Parts {
+    /// Where tasks are kept. Its listener must be `hub`.
+    pub store: Arc<dyn Store>,
+    /// Hears of the store's commits.
+    pub hub: Arc<Hub>,
+    /// By name; the first is the default. At least one.
+    pub agents: Vec<(String, Arc<dyn Agent>)>,
+    /// How it behaves.
+    pub settings: Settings,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
 }
 
-/// When a watch ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Once the task has settled (gateway API).
-    Settled,
-    /// Once the task has settled or needs input (A2A streams). Stays open at AUTH_REQUIRED.
-    InputRequired,
-    /// Once the task has settled or is interrupted in either way (blocking calls, 0.3 streams).
-    Interrupted,
-}
-
-/// Where a watch starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// A snapshot of the task, then what follows.
-    Snapshot,
-    /// The events after this sequence.
-    After(u64),
-}
-
-/// Which tasks to list. Unset filters match all.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    /// The agent's name.
-    pub agent: String,
-    /// The context id.
-    pub context_id: String,
-    /// Any of these states.
-    pub states: Vec<TaskState>,
-    /// Status changed at this time or later.
-    pub updated_after: Option<Timestamp>,
-    /// 1 to 100; none: 50.
-    pub page_size: Option<i32>,
-    /// From the page before; empty: the first page.
-    pub page_token: String,
-    /// See [`Engine::get`].
-    pub history_length: Option<i32>,
-    /// Whether the tasks come with artifacts.
-    pub include_artifacts: bool,
-}
-
-/// One page of a list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Most recently updated first.
-    pub records: Vec<Record>,
-    /// Empty on the last page.
-    pub next_page_token: String,
-    /// The size that was used.
-    pub page_size: i32,
-    /// Matches on all pages.
-    pub total: u64,
-}
-
-/// Which tasks to watch together.
-#[derive(Clone, Debug, Default)]
-pub struct FeedQuery {
-    /// The agent's name; empty: any.
-    pub agent: String,
-    /// The context id; empty: any.
-    pub context_id: String,
-    /// Any of these states after the event; empty: any.
-    pub states: Vec<TaskState>,
-    /// Resume after it; empty: snapshots first.
-    pub cursor: String,
-}
-
-/// One item of a feed.
-#[derive(Clone, Debug)]
-pub struct FeedItem {
-    /// None: a mark, all up to the cursor has been delivered.
-    pub event: Option<Arc<Event>>,
-    /// Where to resume; empty on opening snapshots.
-    pub cursor: String,
-    /// The agent of the event's task; empty in a mark.
-    pub agent: Arc<str>,
-}
-
-/// An agent as the engine sees it.
+/// An agent as callers see it.
 #[derive(Clone, Debug)]
 pub struct AgentStatus {
     /// Its name.
@@ -154,112 +127,252 @@ pub struct AgentStatus {
 
 /// The engine. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Engine;
+pub struct Engine {
+    inner: Arc<Inner>,
+}
 
-/// A stored submit, and a watch of what comes of it.
-pub struct Submitted;
+struct Inner {
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    agents: Vec<Arc<AgentEntry>>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    /// The runners of this process, by task.
+    runners: Mutex<HashMap<TaskId, Arc<Control>>>,
+    permits: Arc<Semaphore>,
+    /// Settled tasks: they never change, so this is never stale.
+    settled: Cache<TaskId, Arc<Settled>, BySize>,
+    tasks: TaskTracker,
+    /// Streams end and nothing new is taken on.
+    draining: CancellationToken,
+    /// Everything ends.
+    stopping: CancellationToken,
+}
 
-/// A task's events, in order, from a position on.
-pub struct Watch;
+struct AgentEntry {
+    name: Arc<str>,
+    agent: Arc<dyn Agent>,
+    running: AtomicU64,
+}
 
-/// The events of many tasks.
-pub struct Feed;
+struct Settled {
+    owner: Arc<str>,
+    size: u64,
+    record: Record,
+}
 
-#[allow(unused_variables, clippy::unused_async)]
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<TaskId, Arc<Settled>> for BySize {
+    fn weight(&self, _id: &TaskId, settled: &Arc<Settled>) -> u64 {
+        settled.size
+    }
+}
+
 impl Engine {
+    /// Starts an engine: takes up unsettled tasks and begins housekeeping in the background.
+    pub fn start(parts: Parts) -> Self {
+        let Parts { store, hub, agents, settings, metrics } = parts;
+        let agents = agents
+            .into_iter()
+            .map(|(name, agent)| Arc::new(AgentEntry { name: name.into(), agent, running: AtomicU64::new(0) }));
+        let inner = Arc::new(Inner {
+            agents: agents.collect(),
+            permits: Arc::new(Semaphore::new(settings.max_running.clamp(1, Semaphore::MAX_PERMITS))),
+            settled: Cache::with_weighter(1024, settings.cache_size, BySize),
+            runners: Mutex::default(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            store,
+            hub,
+            settings,
+            metrics,
+        });
+        inner.tasks.spawn(recover::recover(inner.clone()));
+        inner.tasks.spawn(housekeeping::run(inner.clone()));
+        Self { inner }
+    }
+
     /// Stores a task (or a task's next message) and lets its agent run it.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, `AgentNotFound`, `TaskNotFound`, `UnsupportedOperation` when the task takes no message now,
+    /// `RequestIdReused`, `StoreFull`, `Unavailable`.
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted> {
-        todo!()
+        submit::submit(&self.inner, caller, submit).await
     }
 
     /// Reads one task. `history_length`: messages of history to return, newest kept; none: all, 0: none.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`history_length`), `TaskNotFound`, `Unavailable`.
     pub async fn get(&self, caller: &Caller, id: TaskId, history_length: Option<i32>) -> Result<Record> {
-        todo!()
+        query::get(&self.inner, caller, id, history_length).await
     }
 
     /// Lists tasks, most recently updated first.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the field, `AgentNotFound`, `Unavailable`.
     pub async fn list(&self, caller: &Caller, query: ListQuery) -> Result<Page> {
-        todo!()
+        query::list(&self.inner, caller, query).await
     }
 
-    /// Cancels a task and tells its agent.
+    /// Cancels a task and tells its agent. A canceled task is returned as it is.
+    ///
+    /// # Errors
+    /// `TaskNotFound`, `TaskNotCancelable`, `StoreFull`, `Unavailable`.
     pub async fn cancel(&self, caller: &Caller, id: TaskId, metadata: Option<Struct>) -> Result<Record> {
-        todo!()
+        cancel::cancel(&self.inner, caller, id, metadata).await
     }
 
     /// Watches one task.
+    ///
+    /// # Errors
+    /// `TaskNotFound`, `SequenceTrimmed`, `SequenceAhead`, `Unavailable`.
     pub async fn watch(&self, caller: &Caller, id: TaskId, from: From, until: Until) -> Result<Watch> {
-        todo!()
+        self.inner.check_open()?;
+        Watch::open(&self.inner, caller, id, from, until).await
     }
 
     /// Watches many tasks.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the field, `AgentNotFound`, `CursorTrimmed`, `Unavailable`.
     pub async fn feed(&self, caller: &Caller, query: FeedQuery) -> Result<Feed> {
-        todo!()
+        self.inner.check_open()?;
+        Feed::open(&self.inner, caller, query).await
     }
 
     /// The agents, the default one first.
     pub fn agents(&self) -> Vec<AgentStatus> {
-        todo!()
+        let entries = self.inner.agents.iter().enumerate();
+        entries.map(|(index, entry)| entry.status(index == 0)).collect()
     }
 
-    /// One agent; empty: the default one. `AgentNotFound` otherwise.
+    /// One agent; empty: the default one.
+    ///
+    /// # Errors
+    /// `AgentNotFound`.
     pub fn agent(&self, name: &str) -> Result<AgentStatus> {
-        todo!()
+        let entry = self.inner.agent(name)?;
+        let default = self.inner.agents.first().is_some_and(|first| Arc::ptr_eq(first, &entry));
+        Ok(entry.status(default))
     }
 
     /// Whether the store takes writes now.
+    ///
+    /// # Errors
+    /// `StoreFull`, `Unavailable`.
     pub async fn ready(&self) -> Result<()> {
-        todo!()
+        self.inner.check_open()?;
+        self.inner.store.probe().await
+    }
+
+    /// Sets the gauges that are read from the store: tasks by state.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn measure(&self) -> Result<()> {
+        let counts: HashMap<_, _> = self.inner.store.counts().await?.into_iter().collect();
+        for state in state::ALL {
+            let tasks = counts.get(&state).copied().unwrap_or(0);
+            let labels = crate::metrics::StateLabels { state: state::word(state) };
+            self.inner.metrics.tasks.get_or_create(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
+        }
+        Ok(())
     }
 
     /// Resolves when the gateway starts to shut down; streams end then.
     pub async fn draining(&self) {
-        todo!()
+        self.inner.draining.cancelled().await;
+    }
+
+    /// Begins to shut down: streams end, new submits and watches are refused, waiting calls go on.
+    pub fn drain(&self) {
+        self.inner.draining.cancel();
+    }
+
+    /// Ends everything: waiting calls, runners (their tasks are taken up again at the next start), and the store.
+    pub async fn stop(&self) {
+        self.inner.draining.cancel();
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.store.close().await;
     }
 }
 
-#[allow(unused_variables, clippy::unused_async)]
-impl Submitted {
-    /// The task as it was stored.
-    pub fn record(&self) -> &Record {
-        todo!()
+impl Inner {
+    fn check_open(&self) -> Result<()> {
+        if self.draining.is_cancelled() { Err(shutting_down()) } else { Ok(()) }
     }
 
-    /// Whether the request id had been used and this is the first submit's task.
-    pub fn replayed(&self) -> bool {
-        todo!()
+    fn runners(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Control>>> {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the task settles or is interrupted, at most `wait`; none: without a limit.
-    /// `history_length` as in [`Engine::get`].
-    pub async fn outcome(self, wait: Option<Duration>, history_length: Option<i32>) -> Result<Outcome> {
-        todo!()
+    /// The agent of a name; empty: the default one.
+    fn agent(&self, name: &str) -> Result<Arc<AgentEntry>> {
+        let found =
+            if name.is_empty() { self.agents.first() } else { self.agents.iter().find(|entry| &*entry.name == name) };
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = self.agents.iter().map(|entry| &*entry.name).collect();
+            let name: String = name.chars().take(64).collect();
+            let message = format!("there is no agent named {name:?}; the agents are: {}", names.join(", "));
+            Error::new(ErrorKind::AgentNotFound, message).with("agent", name)
+        })
     }
 
-    /// Streams what comes of it: a snapshot of the task first and then its events until `until`, or the single
-    /// `message` event of a direct reply. Sequences are the log's.
-    pub fn stream(self, until: Until) -> Watch {
-        todo!()
+    /// Reads a caller's task.
+    async fn record(&self, caller: &Caller, id: TaskId) -> Result<Record> {
+        let not_found = || Error::task_not_found(&id.to_string());
+        if let Some(settled) = self.settled.get(&id) {
+            return if settled.owner == caller.owner { Ok(settled.record.clone()) } else { Err(not_found()) };
+        }
+        let stored = self.store.task(id).await?;
+        let visible = stored.filter(|stored| stored.identity.owner == caller.owner && !stored.hidden);
+        let stored = visible.ok_or_else(not_found)?;
+        let (owner, settled) = (stored.identity.owner.clone(), state::is_settled(stored.state));
+        let record = stored.into_record();
+        if settled {
+            self.keep(owner, record.clone());
+        }
+        Ok(record)
+    }
+
+    /// Keeps a settled task in memory.
+    fn keep(&self, owner: Arc<str>, record: Record) {
+        // Decoded messages take a few times their encoded size.
+        let size = 512 + 3 * prost::Message::encoded_len(&record.task) as u64;
+        self.settled.insert(record.id, Arc::new(Settled { owner, size, record }));
     }
 }
 
-#[allow(unused_variables, clippy::unused_async)]
-impl Watch {
-    /// The next event; none at the end. Cancel safe. Ends with `Unavailable` when the gateway shuts down.
-    pub async fn next(&mut self) -> Option<Result<Arc<Event>>> {
-        todo!()
-    }
-
-    /// The next events that are there without waiting for more than the first: at least one, in order.
-    pub async fn next_batch(&mut self) -> Option<Result<Vec<Arc<Event>>>> {
-        todo!()
+impl AgentEntry {
+    fn status(&self, default: bool) -> AgentStatus {
+        AgentStatus {
+            name: self.name.clone(),
+            default,
+            ready: true,
+            card: Arc::new(self.agent.card()),
+            running: self.running.load(Ordering::Relaxed),
+        }
     }
 }
 
-#[allow(clippy::unused_async)]
-impl Feed {
-    /// The next item. Cancel safe. Ends with `Unavailable` when the gateway shuts down.
-    pub async fn next(&mut self) -> Option<Result<FeedItem>> {
-        todo!()
-    }
+fn shutting_down() -> Error {
+    Error::new(ErrorKind::Unavailable, "the gateway is shutting down: try again, and resume where you were")
+}
+
+/// Milliseconds since 1970 UTC.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,9 +2,13 @@
 //!
 //! Nothing here does I/O or knows a transport, a store or an agent.
 
+mod apply;
 mod event;
 mod id;
+pub mod state;
+pub mod validate;
 
+pub use apply::{apply, completed_with, cut_history};
 pub use event::{Event, Form};
 pub use id::{MAX_ID, TaskId, id_problem, mint};
 

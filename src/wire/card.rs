@@ -3,6 +3,9 @@
 //! All shapes are made from the 1.0 JSON, which holds the required fields even where they are empty: signatures are
 //! over that form (A2A 1.0, section 8.4). Cards are made rarely and kept by who serves them, so these build a tree.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value, json};
 
 use crate::proto::a2a::AgentCard;
@@ -182,6 +185,7 @@ fn schemes(tree: &Object, make: impl Fn((&str, &str, &str), Object) -> Object) -
             flows.remove("deviceCode");
             for flow in flows.values_mut().filter_map(Value::as_object_mut) {
                 flow.remove("pkceRequired");
+                require(flow, &["scopes"], Value::Object(Object::new()));
             }
         }
         Some((id.clone(), Value::Object(make(names, flat))))

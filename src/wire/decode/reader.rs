@@ -83,7 +83,9 @@ impl Reader {
     pub(super) fn require(&mut self, present: bool, path: Path<'_>, description: &str) {
         if !present {
             let field = path.to_string();
-            if !self.violations.iter().any(|violation| violation.field == field) {
+            // What was wrong may be the same field of an object nested here.
+            let faulty = |other: &str| other.strip_suffix(&field).is_some_and(|at| at.is_empty() || at.ends_with('.'));
+            if !self.violations.iter().any(|violation| faulty(&violation.field)) {
                 self.fault(path, description);
             }
         }

@@ -5,6 +5,7 @@
 //! clients whose models demand them: an artifact chunk without parts is common). Null and empty optional fields are
 //! never written.
 
+mod part;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -2,23 +2,22 @@
 //!
 //! One writer per type for all three dialects: they differ in few places, and each difference stands where it is made.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::as_artifact;
 use crate::{
     proto::{
         a2a::{
-            Artifact, ListTasksResponse, Message, Part, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
-            TaskStatusUpdateEvent, part::Content, send_message_response, stream_response::Payload,
+            Artifact, ListTasksResponse, Message, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
+            TaskStatusUpdateEvent, send_message_response, stream_response::Payload,
         },
-        well_known::{Kind, Struct, Value},
+        well_known::Struct,
     },
     task::{
         Dialect::{self, Praison, V1, V03},
         Event,
     },
-    wire::{WRAPPED, words},
+    wire::words,
 };
 
 /// A value in a dialect.
@@ -32,29 +31,6 @@ struct Status<'a> {
     dialect: Dialect,
     status: Option<&'a TaskStatus>,
     timed: bool,
-}
-
-/// Data wrapped as an object, for dialects that have nothing else there.
-#[derive(Serialize)]
-struct Wrapped<'a> {
-    value: &'a Value,
-}
-
-/// A part's metadata with the mark of wrapped data.
-struct Marked<'a>(Option<&'a Struct>);
-
-/// 0.3's file.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct File<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uri: Option<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    mime_type: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
 }
 
 impl Serialize for In<'_, Task> {
@@ -123,98 +99,6 @@ impl Serialize for In<'_, Artifact> {
         map.serialize_entry("parts", &Each(dialect, &artifact.parts))?;
         option(&mut map, "metadata", artifact.metadata.as_ref())?;
         extensions(&mut map, dialect, &artifact.extensions)?;
-        map.end()
-    }
-}
-
-impl Serialize for In<'_, Part> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(dialect, part) = *self;
-        let mut map = serializer.serialize_map(None)?;
-        let wrapped = match dialect {
-            V1 => content_v1(&mut map, part)?,
-            V03 => content_v03(&mut map, part)?,
-            Praison => content_praison(&mut map, part)?,
-        };
-        if wrapped {
-            map.serialize_entry("metadata", &Marked(part.metadata.as_ref()))?;
-        } else {
-            option(&mut map, "metadata", part.metadata.as_ref())?;
-        }
-        map.end()
-    }
-}
-
-fn content_v1<M: SerializeMap>(map: &mut M, part: &Part) -> Result<bool, M::Error> {
-    match &part.content {
-        Some(Content::Text(text)) => map.serialize_entry("text", text)?,
-        Some(Content::Raw(bytes)) => map.serialize_entry("raw", &STANDARD.encode(bytes))?,
-        Some(Content::Url(url)) => map.serialize_entry("url", url)?,
-        Some(Content::Data(value)) => map.serialize_entry("data", value)?,
-        None => {}
-    }
-    text(map, "filename", &part.filename)?;
-    text(map, "mediaType", &part.media_type)?;
-    Ok(false)
-}
-
-/// 0.3 has names and media types for files only; data and text lose theirs, as in the SDKs. Whether data was wrapped.
-fn content_v03<M: SerializeMap>(map: &mut M, part: &Part) -> Result<bool, M::Error> {
-    let (bytes, uri) = match &part.content {
-        Some(Content::Raw(bytes)) => (Some(STANDARD.encode(bytes)), None),
-        Some(Content::Url(url)) => (None, Some(url.as_str())),
-        Some(Content::Data(value)) => {
-            map.serialize_entry("kind", "data")?;
-            return object(map, value);
-        }
-        Some(Content::Text(text)) => return text_v03(map, text),
-        None => return text_v03(map, ""),
-    };
-    map.serialize_entry("kind", "file")?;
-    map.serialize_entry("file", &File { bytes, uri, mime_type: &part.media_type, name: &part.filename })?;
-    Ok(false)
-}
-
-fn text_v03<M: SerializeMap>(map: &mut M, text: &str) -> Result<bool, M::Error> {
-    map.serialize_entry("kind", "text")?;
-    map.serialize_entry("text", text)?;
-    Ok(false)
-}
-
-/// Whether data was wrapped.
-fn content_praison<M: SerializeMap>(map: &mut M, part: &Part) -> Result<bool, M::Error> {
-    let wrapped = match &part.content {
-        Some(Content::Data(value)) => object(map, value)?,
-        Some(Content::Text(text)) => map.serialize_entry("text", text).map(|()| false)?,
-        Some(Content::Raw(bytes)) => map.serialize_entry("fileWithBytes", &STANDARD.encode(bytes)).map(|()| false)?,
-        Some(Content::Url(url)) => map.serialize_entry("fileWithUri", url).map(|()| false)?,
-        None => map.serialize_entry("text", "").map(|()| false)?,
-    };
-    text(map, "name", &part.filename)?;
-    text(map, "mediaType", &part.media_type)?;
-    Ok(wrapped)
-}
-
-/// Data as an object: itself, or wrapped in one. Whether it was wrapped.
-fn object<M: SerializeMap>(map: &mut M, value: &Value) -> Result<bool, M::Error> {
-    let wrapped = !matches!(value.kind, Some(Kind::Struct(_)));
-    if wrapped {
-        map.serialize_entry("data", &Wrapped { value })?;
-    } else {
-        map.serialize_entry("data", value)?;
-    }
-    Ok(wrapped)
-}
-
-impl Serialize for Marked<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0.into_iter().flat_map(|metadata| &metadata.fields) {
-            if name != WRAPPED {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        map.serialize_entry(WRAPPED, &true)?;
         map.end()
     }
 }
@@ -418,11 +302,15 @@ fn extensions<M: SerializeMap>(map: &mut M, dialect: Dialect, uris: &[String]) -
     if uris.is_empty() || dialect == Praison { Ok(()) } else { map.serialize_entry("extensions", uris) }
 }
 
-fn text<M: SerializeMap>(map: &mut M, name: &'static str, value: &str) -> Result<(), M::Error> {
+pub(super) fn text<M: SerializeMap>(map: &mut M, name: &'static str, value: &str) -> Result<(), M::Error> {
     if value.is_empty() { Ok(()) } else { map.serialize_entry(name, value) }
 }
 
-fn option<M: SerializeMap>(map: &mut M, name: &'static str, value: Option<&impl Serialize>) -> Result<(), M::Error> {
+pub(super) fn option<M: SerializeMap>(
+    map: &mut M,
+    name: &'static str,
+    value: Option<&impl Serialize>,
+) -> Result<(), M::Error> {
     value.map_or(Ok(()), |value| map.serialize_entry(name, value))
 }
 

@@ -1,0 +1,66 @@
+//! What runs beside the tasks: removing what has been kept long enough, and failing waiting tasks whose time is up.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::{Inner, cancel::settle_directly, millis, now, run::overdue_text};
+use crate::{
+    error::{ErrorKind, Result},
+    proto::a2a::TaskState,
+};
+
+/// Between two looks for tasks whose time is up. Running tasks watch their own deadline; this is for waiting ones.
+const DEADLINE_TICK: Duration = Duration::from_secs(1);
+
+/// Works until the engine stops.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let every = |period: Duration| {
+        let mut interval = interval_at(Instant::now() + period, period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval
+    };
+    let mut deadlines = every(DEADLINE_TICK);
+    let mut retention = every(inner.settings.retention_interval.max(Duration::from_millis(10)));
+    loop {
+        let result = tokio::select! {
+            () = inner.stopping.cancelled() => return,
+            _ = deadlines.tick() => fail_overdue(&inner).await,
+            _ = retention.tick() => purge(&inner).await,
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "housekeeping will try again");
+        }
+    }
+}
+
+async fn fail_overdue(inner: &Arc<Inner>) -> Result<()> {
+    for id in inner.store.overdue(now()).await? {
+        if inner.runners().contains_key(&id) {
+            continue;
+        }
+        let Some(stored) = inner.store.task(id).await? else { continue };
+        let text = overdue_text(&stored);
+        match settle_directly(inner, stored, TaskState::Failed, Some(&text)).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes in small batches, so that nobody waits long for the writer.
+async fn purge(inner: &Arc<Inner>) -> Result<()> {
+    let batch = inner.settings.retention_batch.max(1);
+    loop {
+        let now = now();
+        let cutoff = inner.settings.retention.map(|keep| now - millis(keep));
+        let removed = inner.store.purge(cutoff, now, batch).await?;
+        for id in &removed {
+            inner.settled.remove(id);
+        }
+        if removed.len() < batch || inner.stopping.is_cancelled() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The store: each task's log of events, the snapshots folded from it, and the lists over them.
+//!
+//! Promises:
+//! - **Durable before told.** A call returns, and the [`Listener`] hears of its events, only after they are on disk.
+//! - **One order.** Events of a task have sequences 1, 2, 3, … without holes: an append names the sequence it saw last,
+//!   and is refused as `Conflict` when the log has moved on. All commits have one order, the feed's.
+//! - **All or nothing.** A call that fails changed nothing.
+//! - **Cost per event does not grow with the task.** The log is the truth; snapshots are written when the engine says
+//!   so, and a read folds what came after.
+//!
+//! The trait is made for several replicas on one database as well: versions instead of locks, cursors that are opaque
+//! to callers, a listener instead of in-process knowledge of who wrote.
+
+mod sqlite;
+
+pub use sqlite::{Settings as SqliteSettings, Sqlite};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    proto::a2a::{Task, TaskState},
+    task::{Dialect, Event, Record, TaskId},
+};
+
+/// A store of tasks. Every method that names an owner sees only that owner's tasks.
+pub trait Store: Send + Sync + 'static {
+    /// Stores a new task with its first events, or finds the task that its request id already made.
+    ///
+    /// # Errors
+    /// `RequestIdReused`, `StoreFull`, `Unavailable`, `Internal`.
+    fn create(&self, new: NewTask) -> BoxFuture<'_, Result<Receipt>>;
+
+    /// Appends events to a task's log, or finds the task of its request id.
+    ///
+    /// # Errors
+    /// `Conflict` when the log does not end where the append says; `RequestIdReused`, `StoreFull`, `Unavailable`,
+    /// `Internal`.
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Receipt>>;
+
+    /// Finds what a request id was used for, unless it ended before `now`: the digest and the task.
+    fn request(&self, owner: Arc<str>, agent: Arc<str>, id: String, now: i64) -> BoxFuture<'_, Result<Option<Used>>>;
+
+    /// Reads a task, folded up to its newest event.
+    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Stored>>>;
+
+    /// Reads the events after a sequence, oldest first, a bounded number of them. None: no such task.
+    fn log(&self, id: TaskId, after: u64) -> BoxFuture<'_, Result<Option<LogPage>>>;
+
+    /// Lists tasks, most recently updated first.
+    fn list(&self, query: TaskQuery) -> BoxFuture<'_, Result<TaskPage>>;
+
+    /// Reads the events of all tasks after a position of the feed, a bounded number of them.
+    fn feed(&self, after: u64) -> BoxFuture<'_, Result<FeedPage>>;
+
+    /// Ids of tasks that an agent should be working on (SUBMITTED and WORKING), oldest first, after the given one.
+    fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>>>;
+
+    /// Ids of tasks that have not settled and whose deadline is at or before `now`.
+    fn overdue(&self, now: i64) -> BoxFuture<'_, Result<Vec<TaskId>>>;
+
+    /// Removes up to `batch` tasks that settled before `cutoff`, and request ids that ended before `now`. Returns the
+    /// tasks removed.
+    fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>>;
+
+    /// How many tasks there are in each state.
+    fn counts(&self) -> BoxFuture<'_, Result<Vec<(TaskState, u64)>>>;
+
+    /// Writes and commits something, to prove that the store takes writes.
+    fn probe(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Commits what is under way and closes. Later calls are `Unavailable`.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Hears of every commit, in commit order, once it is on disk. Called on the writer's thread: must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// The commits of one group.
+    fn committed(&self, commits: Vec<Commit>);
+}
+
+/// What never changes about a task.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub id: TaskId,
+    /// The caller it belongs to.
+    pub owner: Arc<str>,
+    /// The agent that runs it.
+    pub agent: Arc<str>,
+    /// Its conversation.
+    pub context_id: String,
+    /// The dialect that created it.
+    pub dialect: Dialect,
+    /// Milliseconds since 1970 UTC.
+    pub created: i64,
+    /// When it is failed unless settled: milliseconds since 1970 UTC.
+    pub deadline: Option<i64>,
+    /// Media types the caller can take.
+    pub output_modes: Vec<String>,
+}
+
+/// A task to be stored.
+#[derive(Debug)]
+pub struct NewTask {
+    /// What never changes about it.
+    pub identity: Arc<Identity>,
+    /// Event 1.
+    pub event: Arc<Event>,
+    /// Makes it idempotent.
+    pub request: Option<Request>,
+}
+
+/// A request id, remembered for a time.
+#[derive(Debug)]
+pub struct Request {
+    /// The caller's id.
+    pub id: String,
+    /// What the request said.
+    pub digest: [u8; 32],
+    /// Milliseconds since 1970 UTC.
+    pub expires: i64,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It was stored.
+    Written,
+    /// The request id had been used for the same, on this task; nothing was stored.
+    Replayed(TaskId),
+}
+
+/// What a request id was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// What the request said.
+    pub digest: [u8; 32],
+    /// The task it was about.
+    pub task: TaskId,
+}
+
+impl Used {
+    /// The task of a repeated request.
+    ///
+    /// # Errors
+    /// `RequestIdReused` when the content differs.
+    pub fn replay(self, digest: &[u8; 32]) -> Result<TaskId> {
+        if self.digest == *digest {
+            return Ok(self.task);
+        }
+        let message = format!(
+            "this request id was used for a submit with other content (task {}): use a new one for a new submit",
+            self.task
+        );
+        Err(Error::new(ErrorKind::RequestIdReused, message).with("taskId", self.task))
+    }
+}
+
+/// Events to be appended to a task's log; or, without events, a mark to be set.
+#[derive(Debug)]
+pub struct Append {
+    /// The task.
+    pub identity: Arc<Identity>,
+    /// The newest sequence that the writer has seen.
+    pub after: u64,
+    /// The task's state at that sequence.
+    pub from: TaskState,
+    /// The events `after + 1`, `after + 2`, …
+    pub events: Vec<Arc<Event>>,
+    /// The task folded up to the last of them, when it should be kept.
+    pub snapshot: Option<Bytes>,
+    /// Whether the turn has been handed to its agent. None: as before.
+    pub dispatched: Option<bool>,
+    /// Hide the task from reads and lists: an agent's direct reply leaves no task behind.
+    pub hide: bool,
+    /// Remove the events up to this sequence from the log. Only with a snapshot.
+    pub trim_to: Option<u64>,
+    /// Makes it idempotent.
+    pub request: Option<Request>,
+}
+
+impl Append {
+    /// An append of events to a log that ends at `after`, in state `from`.
+    pub fn new(identity: Arc<Identity>, after: u64, from: TaskState, events: Vec<Arc<Event>>) -> Self {
+        Self {
+            identity,
+            after,
+            from,
+            events,
+            snapshot: None,
+            dispatched: None,
+            hide: false,
+            trim_to: None,
+            request: None,
+        }
+    }
+}
+
+/// A committed group member.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Its place in the order of all commits.
+    pub position: u64,
+    /// The task.
+    pub identity: Arc<Identity>,
+    /// Its events.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// A task as stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What never changes about it.
+    pub identity: Arc<Identity>,
+    /// The task, folded up to `sequence`.
+    pub task: Task,
+    /// Its newest event.
+    pub sequence: u64,
+    /// Its state.
+    pub state: TaskState,
+    /// When its status last changed: milliseconds since 1970 UTC.
+    pub updated: i64,
+    /// Events up to this one have been trimmed; 0: none.
+    pub floor: u64,
+    /// Bytes of log since the last snapshot.
+    pub unfolded: usize,
+    /// Whether the turn has been handed to its agent.
+    pub dispatched: bool,
+    /// Whether it is hidden from reads and lists.
+    pub hidden: bool,
+}
+
+impl Stored {
+    /// What callers see of it.
+    pub fn into_record(self) -> Record {
+        let identity = &self.identity;
+        Record {
+            id: identity.id,
+            agent: identity.agent.clone(),
+            dialect: identity.dialect,
+            created: identity.created,
+            deadline: identity.deadline,
+            task: self.task,
+            sequence: self.sequence,
+            updated: self.updated,
+        }
+    }
+}
+
+/// A piece of a task's log.
+#[derive(Debug)]
+pub struct LogPage {
+    /// Whose it is.
+    pub owner: Arc<str>,
+    /// The events after the position asked for, oldest first. Empty at the end.
+    pub events: Vec<Arc<Event>>,
+    /// The newest event of the log.
+    pub head: u64,
+    /// Events up to this one have been trimmed; 0: none.
+    pub floor: u64,
+    /// The task's state at `head`.
+    pub state: TaskState,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct TaskQuery {
+    /// Whose.
+    pub owner: Arc<str>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Of this conversation.
+    pub context_id: Option<String>,
+    /// In any of these states; empty: any.
+    pub states: Vec<TaskState>,
+    /// Status changed then or later: milliseconds since 1970 UTC.
+    pub updated_from: Option<i64>,
+    /// After this one.
+    pub after: Option<Key>,
+    /// At most this many.
+    pub limit: usize,
+    /// Whether `TaskPage::total` is wanted.
+    pub count: bool,
+}
+
+/// A task's place in the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// When its status last changed.
+    pub updated: i64,
+    /// Breaks ties.
+    pub row: i64,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct TaskPage {
+    /// Most recently updated first.
+    pub tasks: Vec<Stored>,
+    /// The last one's place, when there are more.
+    pub next: Option<Key>,
+    /// Matches on all pages, when asked for; 0 otherwise.
+    pub total: u64,
+}
+
+/// A piece of the feed: commits in their order.
+#[derive(Debug)]
+pub struct FeedPage {
+    /// The commits after the position asked for. Empty at the end.
+    pub commits: Vec<Commit>,
+    /// The newest position of the feed.
+    pub head: u64,
+    /// Commits up to this position may have been removed; 0: none.
+    pub floor: u64,
+}
+
+/// The error of every call after `close`.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the gateway is shutting down")
+}

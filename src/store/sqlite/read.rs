@@ -1,0 +1,290 @@
+//! Reads: each runs in one transaction, so that what it reads belongs together.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Value as Sql};
+
+use super::{Failure, segment};
+use crate::{
+    error::Error,
+    proto::a2a::{Task, TaskState},
+    store::{Commit, FeedPage, Identity, Key, LogPage, Stored, TaskPage, TaskQuery, Used},
+    task::{self, Dialect, Event, TaskId},
+};
+
+/// Bounds of one piece of a log or of the feed.
+const PAGE_EVENTS: usize = 512;
+const PAGE_BYTES: usize = 1 << 20;
+
+const COLUMNS: &str = "key, id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head, \
+                       floor, dispatched, hidden";
+
+/// A row of `tasks`.
+struct Header {
+    key: i64,
+    identity: Arc<Identity>,
+    state: TaskState,
+    updated: i64,
+    head: u64,
+    floor: u64,
+    dispatched: bool,
+    hidden: bool,
+}
+
+impl Header {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let output_modes: String = row.get(8)?;
+        let identity = Identity {
+            id: TaskId::from_bytes(row.get(1)?),
+            owner: row.get::<_, String>(2)?.into(),
+            agent: row.get::<_, String>(3)?.into(),
+            context_id: row.get(4)?,
+            dialect: dialect_of(row.get(5)?),
+            created: row.get(6)?,
+            deadline: row.get(7)?,
+            output_modes: output_modes.lines().map(str::to_owned).collect(),
+        };
+        Ok(Self {
+            key: row.get(0)?,
+            identity: Arc::new(identity),
+            state: state_of(row.get(9)?),
+            updated: row.get(10)?,
+            head: row.get(11)?,
+            floor: row.get(12)?,
+            dispatched: row.get(13)?,
+            hidden: row.get(14)?,
+        })
+    }
+
+    fn find(sql: &Connection, id: TaskId) -> rusqlite::Result<Option<Self>> {
+        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?
+            .query_row([id.to_bytes()], Self::read)
+            .optional()
+    }
+
+    /// The snapshot, and what came after it folded in.
+    fn fold(self, sql: &Connection) -> Result<Stored, Failure> {
+        let id = self.identity.id;
+        let snapshot: Option<(u64, Vec<u8>)> = sql
+            .prepare_cached("SELECT sequence, data FROM snapshots WHERE task = ?1")?
+            .query_row([self.key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (mut task, sequence) = match snapshot {
+            None => (Task::default(), 0),
+            Some((sequence, data)) => {
+                let task = Task::decode(&data[..]).map_err(|cause| Error::internal("reading a snapshot", cause))?;
+                (task, sequence)
+            }
+        };
+        let mut unfolded = 0;
+        if sequence < self.head {
+            let mut statement = sql.prepare_cached(SEGMENTS_AFTER)?;
+            let mut rows = statement.query(params![self.key, sequence])?;
+            while let Some(row) = rows.next()? {
+                let data: Vec<u8> = row.get(1)?;
+                unfolded += data.len();
+                for event in segment::decode(id, row.get(0)?, sequence, data)? {
+                    task::apply(&mut task, &event);
+                }
+            }
+        }
+        Ok(Stored {
+            task,
+            sequence: self.head,
+            state: self.state,
+            updated: self.updated,
+            floor: self.floor,
+            unfolded,
+            dispatched: self.dispatched,
+            hidden: self.hidden,
+            identity: self.identity,
+        })
+    }
+}
+
+const SEGMENTS_AFTER: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last > ?2 ORDER BY last";
+
+pub fn task(sql: &Connection, id: TaskId) -> Result<Option<Stored>, Failure> {
+    Header::find(sql, id)?.map(|header| header.fold(sql)).transpose()
+}
+
+pub fn log(sql: &Connection, id: TaskId, after: u64) -> Result<Option<LogPage>, Failure> {
+    let Some(header) = Header::find(sql, id)? else { return Ok(None) };
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    if after < header.head {
+        let mut bytes = 0;
+        let mut statement = sql.prepare_cached(SEGMENTS_AFTER)?;
+        let mut rows = statement.query(params![header.key, after])?;
+        while let Some(row) = rows.next()? {
+            let data: Vec<u8> = row.get(1)?;
+            bytes += data.len();
+            events.extend(segment::decode(id, row.get(0)?, after, data)?);
+            if events.len() >= PAGE_EVENTS || bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+    }
+    let owner = header.identity.owner.clone();
+    Ok(Some(LogPage { owner, events, head: header.head, floor: header.floor, state: header.state }))
+}
+
+pub fn feed(sql: &Connection, after: u64) -> Result<FeedPage, Failure> {
+    let floor: u64 =
+        sql.prepare_cached("SELECT value FROM meta WHERE name = 'feed_floor'")?.query_row([], |row| row.get(0))?;
+    let newest: Option<u64> =
+        sql.prepare_cached("SELECT max(position) FROM segments")?.query_row([], |row| row.get(0))?;
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS}, position, first, data FROM segments JOIN tasks ON tasks.key = segments.task
+         WHERE position > ?1 ORDER BY position LIMIT {PAGE_EVENTS}"
+    ))?;
+    let mut rows = statement.query([after])?;
+    let mut commits = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let identity = Header::read(row)?.identity;
+        let data: Vec<u8> = row.get(17)?;
+        bytes += data.len();
+        let events = segment::decode(identity.id, row.get(16)?, 0, data)?;
+        commits.push(Commit { position: row.get(15)?, identity, events });
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(FeedPage { commits, head: newest.unwrap_or(0).max(floor), floor })
+}
+
+pub fn request(sql: &Connection, owner: &str, agent: &str, id: &str, now: i64) -> Result<Option<Used>, Failure> {
+    let used = sql
+        .prepare_cached(
+            "SELECT digest, task FROM requests WHERE owner = ?1 AND agent = ?2 AND id = ?3 AND expires > ?4",
+        )?
+        .query_row(params![owner, agent, id, now], |row| {
+            Ok(Used { digest: row.get(0)?, task: TaskId::from_bytes(row.get(1)?) })
+        })
+        .optional()?;
+    Ok(used)
+}
+
+pub fn open_tasks(sql: &Connection, after: Option<TaskId>) -> Result<Vec<TaskId>, Failure> {
+    // Ids sort by creation, so a page continues after an id whatever happened to the task since. The plus keeps SQLite
+    // on the index of states: open tasks are few among many.
+    let mut statement = sql.prepare_cached(
+        "SELECT id FROM tasks WHERE state IN (1, 2) AND +id > ?1 AND hidden = 0 ORDER BY id LIMIT 4096",
+    )?;
+    let after = after.map_or([0; 16], TaskId::to_bytes);
+    let ids =
+        statement.query_map([after], |row| row.get(0).map(TaskId::from_bytes))?.collect::<rusqlite::Result<_>>()?;
+    Ok(ids)
+}
+
+pub fn overdue(sql: &Connection, now: i64) -> Result<Vec<TaskId>, Failure> {
+    let mut statement = sql.prepare_cached(
+        "SELECT id FROM tasks WHERE deadline IS NOT NULL AND deadline <= ?1 AND state NOT IN (3, 4, 5, 7)
+         ORDER BY deadline LIMIT 256",
+    )?;
+    let ids = statement.query_map([now], |row| row.get(0).map(TaskId::from_bytes))?.collect::<rusqlite::Result<_>>()?;
+    Ok(ids)
+}
+
+pub fn counts(sql: &Connection) -> Result<Vec<(TaskState, u64)>, Failure> {
+    let mut statement = sql.prepare_cached("SELECT state, sum(tasks) FROM counts GROUP BY state")?;
+    let counts =
+        statement.query_map([], |row| Ok((state_of(row.get(0)?), row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    Ok(counts)
+}
+
+pub fn list(sql: &Connection, query: &TaskQuery) -> Result<TaskPage, Failure> {
+    // One index range for each state, merged: every filter then reads its own index in order.
+    let ranges: Vec<Option<TaskState>> =
+        if query.states.is_empty() { vec![None] } else { query.states.iter().copied().map(Some).collect() };
+    let mut headers = Vec::new();
+    let mut total = 0;
+    for state in ranges {
+        let filter = Filter::new(query, state);
+        if query.count {
+            total += filter.count(sql, query, state)?;
+        }
+        let (wheres, mut values) = (filter.wheres, filter.values);
+        let place = query.after.unwrap_or(Key { updated: i64::MAX, row: i64::MAX });
+        values.extend([Sql::from(place.updated), place.row.into(), i64::try_from(query.limit + 1).unwrap_or(1).into()]);
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM tasks WHERE {wheres} AND (updated, key) < (?, ?) ORDER BY updated DESC, key DESC LIMIT ?"
+        ))?;
+        let rows = statement.query_map(rusqlite::params_from_iter(values), Header::read)?;
+        headers.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+    }
+    headers.sort_unstable_by_key(|header| std::cmp::Reverse((header.updated, header.key)));
+    let more = headers.len() > query.limit;
+    headers.truncate(query.limit);
+    let next = headers.last().filter(|_| more).map(|header| Key { updated: header.updated, row: header.key });
+    let tasks = headers.into_iter().map(|header| header.fold(sql)).collect::<Result<_, _>>()?;
+    Ok(TaskPage { tasks, next, total })
+}
+
+/// The conditions of a list without its place.
+struct Filter {
+    wheres: String,
+    values: Vec<Sql>,
+}
+
+impl Filter {
+    fn new(query: &TaskQuery, state: Option<TaskState>) -> Self {
+        let mut wheres = "owner = ? AND hidden = 0".to_owned();
+        let mut values = vec![Sql::from(query.owner.to_string())];
+        let mut add = |condition: &str, value: Sql| {
+            wheres.push_str(" AND ");
+            wheres.push_str(condition);
+            values.push(value);
+        };
+        if let Some(context) = &query.context_id {
+            add("context = ?", context.clone().into());
+        }
+        if let Some(agent) = &query.agent {
+            add("agent = ?", agent.clone().into());
+        }
+        if let Some(state) = state {
+            add("state = ?", i32::from(state).into());
+        }
+        if let Some(from) = query.updated_from {
+            add("updated >= ?", from.into());
+        }
+        Self { wheres, values }
+    }
+
+    /// Matches on all pages: from the kept counts where they tell, else by counting.
+    fn count(&self, sql: &Connection, query: &TaskQuery, state: Option<TaskState>) -> Result<u64, Failure> {
+        if query.context_id.is_some() || query.updated_from.is_some() {
+            let mut statement = sql.prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {}", self.wheres))?;
+            return Ok(statement.query_row(rusqlite::params_from_iter(&self.values), |row| row.get(0))?);
+        }
+        let state = state.map(i32::from);
+        let parameters: [&dyn ToSql; 3] = [&&*query.owner, &query.agent, &state];
+        let mut statement = sql.prepare_cached(
+            "SELECT coalesce(sum(tasks), 0) FROM counts WHERE owner = ?1 AND (?2 IS NULL OR agent = ?2)
+             AND (?3 IS NULL OR state = ?3)",
+        )?;
+        Ok(statement.query_row(&parameters[..], |row| row.get(0))?)
+    }
+}
+
+/// How a dialect is stored.
+pub fn dialect_code(dialect: Dialect) -> i32 {
+    match dialect {
+        Dialect::V1 => 0,
+        Dialect::V03 => 1,
+        Dialect::Praison => 2,
+    }
+}
+
+fn dialect_of(code: i32) -> Dialect {
+    match code {
+        1 => Dialect::V03,
+        2 => Dialect::Praison,
+        _ => Dialect::V1,
+    }
+}
+
+fn state_of(code: i32) -> TaskState {
+    TaskState::try_from(code).unwrap_or(TaskState::Unspecified)
+}

@@ -1,0 +1,96 @@
+//! The schema and its migrations.
+//!
+//! `user_version` counts the migrations applied. A file from a newer gateway is refused, as is anything that is not an
+//! SQLite database of ours; nothing in such a file is changed.
+
+use rusqlite::Connection;
+
+use super::OpenError;
+
+/// "A2AG": marks the files that are ours.
+const APPLICATION_ID: i32 = 0x4132_4147;
+
+/// Each brings the schema from its index to the next version. Never edited once released, only added to.
+const MIGRATIONS: [&str; 1] = [
+    // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
+    // `tasks` rows stay small (snapshots have their own table), so that lists read few pages.
+    "CREATE TABLE tasks (
+        key INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        context TEXT NOT NULL,
+        dialect INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        deadline INTEGER,
+        output_modes TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        head INTEGER NOT NULL,
+        floor INTEGER NOT NULL DEFAULT 0,
+        dispatched INTEGER NOT NULL DEFAULT 0,
+        hidden INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX tasks_by_time ON tasks (owner, updated, key) WHERE hidden = 0;
+    CREATE INDEX tasks_by_agent ON tasks (owner, agent, updated, key) WHERE hidden = 0;
+    CREATE INDEX tasks_by_context ON tasks (owner, context, updated, key) WHERE hidden = 0;
+    CREATE INDEX tasks_by_state ON tasks (state, owner, updated, key);
+    CREATE INDEX tasks_by_deadline ON tasks (deadline) WHERE deadline IS NOT NULL AND state NOT IN (3, 4, 5, 7);
+    CREATE TABLE segments (
+        position INTEGER PRIMARY KEY,
+        task INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX segments_by_task ON segments (task, last);
+    CREATE TABLE snapshots (
+        task INTEGER PRIMARY KEY,
+        sequence INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE counts (
+        owner TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        tasks INTEGER NOT NULL,
+        PRIMARY KEY (owner, agent, state)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE requests (
+        owner TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        id TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        task BLOB NOT NULL,
+        expires INTEGER NOT NULL,
+        PRIMARY KEY (owner, agent, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX requests_by_expiry ON requests (expires);
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO meta (name, value) VALUES ('feed_floor', 0), ('probe', 0);",
+];
+
+/// Brings a database to the newest schema, a new file included.
+pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (objects > 0 || version > 0) {
+        return Err(OpenError::Foreign);
+    }
+    if version > MIGRATIONS.len() {
+        return Err(OpenError::Newer { found: version, known: MIGRATIONS.len() });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.commit()?;
+        tracing::info!(version = index + 1, "store schema migrated");
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! The writer thread: takes all waiting work into one transaction, commits it, tells.
+//!
+//! A job that fails fails alone: the group is rolled back and its jobs are tried one by one.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Failure, segment};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    metrics::Metrics,
+    proto::a2a::{Role, TaskState, stream_response::Payload},
+    store::{Append, Commit, Identity, Listener, NewTask, Receipt, Request},
+    task::{Event, TaskId},
+};
+
+/// Something to be written.
+#[derive(Debug)]
+pub enum Work {
+    /// See `Store::create`.
+    Create(NewTask),
+    /// See `Store::append`.
+    Append(Append),
+    /// See `Store::purge`.
+    Purge { cutoff: Option<i64>, now: i64, batch: usize },
+    /// See `Store::probe`.
+    Probe,
+    /// Commit what came before, then end.
+    Close,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Done {
+    /// Of `Create` and `Append`.
+    pub receipt: Receipt,
+    /// The tasks that `Purge` removed.
+    pub removed: Vec<TaskId>,
+}
+
+const WRITTEN: Done = Done { receipt: Receipt::Written, removed: Vec::new() };
+
+/// Work and who waits for it.
+pub struct Job {
+    pub work: Work,
+    pub reply: oneshot::Sender<Result<Done>>,
+}
+
+/// The only connection that writes.
+pub struct Writer {
+    connection: Connection,
+    batch_max: usize,
+    /// The newest position of the feed that is committed.
+    position: u64,
+    listener: Arc<dyn Listener>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a transaction gathers besides its rows.
+struct Group {
+    position: u64,
+    commits: Vec<Commit>,
+    counts: HashMap<(Arc<str>, Arc<str>, TaskState), i64>,
+}
+
+impl Writer {
+    pub fn new(
+        connection: Connection,
+        batch_max: usize,
+        listener: Arc<dyn Listener>,
+        metrics: Arc<Metrics>,
+    ) -> rusqlite::Result<Self> {
+        connection.set_prepared_statement_cache_capacity(64);
+        // Positions are never used twice, even when the newest rows have been removed.
+        let position = connection.query_row(
+            "SELECT max((SELECT coalesce(max(position), 0) FROM segments), value) FROM meta WHERE name = 'feed_floor'",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(Self { connection, batch_max, position, listener, metrics })
+    }
+
+    /// Works until the queue closes.
+    pub fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(self.batch_max);
+        while queue.blocking_recv_many(&mut jobs, self.batch_max) > 0 {
+            if jobs.iter().any(|job| matches!(job.work, Work::Close)) {
+                queue.close();
+            }
+            self.serve(std::mem::take(&mut jobs));
+        }
+    }
+
+    fn serve(&mut self, jobs: Vec<Job>) {
+        let started = Instant::now();
+        let result = self.commit(&jobs);
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.commit_batch.observe(jobs.len() as f64);
+        match result {
+            Ok(results) => {
+                for (job, result) in jobs.into_iter().zip(results) {
+                    let _ = job.reply.send(result);
+                }
+            }
+            Err(failure) if jobs.len() == 1 => {
+                let error = failure.into_error();
+                for job in jobs {
+                    let _ = job.reply.send(Err(error.clone()));
+                }
+            }
+            Err(_) => {
+                for job in jobs {
+                    self.serve(vec![job]);
+                }
+            }
+        }
+    }
+
+    /// Commits the jobs together and tells the listener. A refusal (conflict, reused request id) is a result and
+    /// changes nothing; a failure of the database undoes the whole group.
+    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done>>, Failure> {
+        let mut group =
+            Group { position: self.position, commits: Vec::with_capacity(jobs.len()), counts: HashMap::new() };
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            results.push(match group.work(&transaction, &job.work) {
+                Ok(done) => Ok(done),
+                Err(Failure::Error(refusal)) => Err(refusal),
+                Err(failure) => return Err(failure),
+            });
+        }
+        group.write_counts(&transaction)?;
+        transaction.commit()?;
+        self.position = group.position;
+        let events: usize = group.commits.iter().map(|commit| commit.events.len()).sum();
+        self.metrics.events.inc_by(events as u64);
+        if !group.commits.is_empty() {
+            self.listener.committed(group.commits);
+        }
+        Ok(results)
+    }
+}
+
+impl Group {
+    fn work(&mut self, sql: &Connection, work: &Work) -> Result<Done, Failure> {
+        match work {
+            Work::Create(new) => self.create(sql, new),
+            Work::Append(append) => self.append(sql, append),
+            Work::Purge { cutoff, now, batch } => self.purge(sql, *cutoff, *now, *batch),
+            Work::Probe => {
+                sql.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'probe'")?.execute([])?;
+                Ok(WRITTEN)
+            }
+            Work::Close => Ok(WRITTEN),
+        }
+    }
+
+    fn create(&mut self, sql: &Connection, new: &NewTask) -> Result<Done, Failure> {
+        let identity = &*new.identity;
+        let event = &new.event;
+        if let Some(task) = claim_request(sql, identity, new.request.as_ref(), event.time)? {
+            return Ok(Done { receipt: Receipt::Replayed(task), ..WRITTEN });
+        }
+        sql.prepare_cached(
+            "INSERT INTO tasks (id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            identity.id.to_bytes(),
+            &*identity.owner,
+            &*identity.agent,
+            identity.context_id,
+            super::read::dialect_code(identity.dialect),
+            identity.created,
+            identity.deadline,
+            identity.output_modes.join("\n"),
+            i32::from(event.state),
+            event.time,
+            event.sequence,
+        ])?;
+        let task = sql.last_insert_rowid();
+        self.segment(sql, task, &new.identity, std::slice::from_ref(event))?;
+        self.count(&identity.owner, &identity.agent, event.state, 1);
+        Ok(WRITTEN)
+    }
+
+    fn append(&mut self, sql: &Connection, append: &Append) -> Result<Done, Failure> {
+        let identity = &append.identity;
+        let last = append.events.last();
+        let head = last.map_or(append.after, |event| event.sequence);
+        let state = last.map_or(append.from, |event| event.state);
+        let status_time = append.events.iter().rev().find(|event| sets_status(event)).map(|event| event.time);
+        let now = last.map_or(0, |event| event.time);
+        if let Some(task) = claim_request(sql, identity, append.request.as_ref(), now)? {
+            return Ok(Done { receipt: Receipt::Replayed(task), ..WRITTEN });
+        }
+        let id = identity.id.to_bytes();
+        // The row is only there to be changed if the log ends where the writer believes.
+        let task: Option<i64> = match status_time {
+            Some(time) => sql
+                .prepare_cached(
+                    "UPDATE tasks SET head = ?3, state = ?4, updated = max(?5, updated), dispatched = coalesce(?6, dispatched)
+                     WHERE id = ?1 AND head = ?2 RETURNING key",
+                )?
+                .query_row(params![id, append.after, head, i32::from(state), time, append.dispatched], |row| row.get(0)),
+            None => sql
+                .prepare_cached(
+                    "UPDATE tasks SET head = ?3, dispatched = coalesce(?4, dispatched) WHERE id = ?1 AND head = ?2
+                     RETURNING key",
+                )?
+                .query_row(params![id, append.after, head, append.dispatched], |row| row.get(0)),
+        }
+        .optional()?;
+        let Some(task) = task else {
+            return Err(Error::new(ErrorKind::Conflict, "the task changed meanwhile: try again").into());
+        };
+        if !append.events.is_empty() {
+            self.segment(sql, task, identity, &append.events)?;
+        }
+        if let Some(snapshot) = &append.snapshot {
+            sql.prepare_cached(
+                "INSERT INTO snapshots (task, sequence, data) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (task) DO UPDATE SET sequence = excluded.sequence, data = excluded.data",
+            )?
+            .execute(params![task, head, &snapshot[..]])?;
+        }
+        if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
+            trim(sql, task, trim_to)?;
+        }
+        if append.hide {
+            sql.prepare_cached("UPDATE tasks SET hidden = 1 WHERE key = ?1")?.execute([task])?;
+            self.count(&identity.owner, &identity.agent, append.from, -1);
+        } else if state != append.from {
+            self.count(&identity.owner, &identity.agent, append.from, -1);
+            self.count(&identity.owner, &identity.agent, state, 1);
+        }
+        Ok(WRITTEN)
+    }
+
+    fn segment(
+        &mut self,
+        sql: &Connection,
+        task: i64,
+        identity: &Arc<Identity>,
+        events: &[Arc<Event>],
+    ) -> Result<(), Failure> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+        self.position += 1;
+        sql.prepare_cached("INSERT INTO segments (position, task, first, last, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![self.position, task, first.sequence, last.sequence, segment::encode(events)])?;
+        self.commits.push(Commit { position: self.position, identity: identity.clone(), events: events.to_vec() });
+        Ok(())
+    }
+
+    fn purge(&mut self, sql: &Connection, cutoff: Option<i64>, now: i64, batch: usize) -> Result<Done, Failure> {
+        sql.prepare_cached(
+            "DELETE FROM requests WHERE (owner, agent, id) IN
+             (SELECT owner, agent, id FROM requests WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![now, batch])?;
+        let Some(cutoff) = cutoff else { return Ok(WRITTEN) };
+        let mut removed = Vec::new();
+        for state in [TaskState::Completed, TaskState::Failed, TaskState::Canceled, TaskState::Rejected] {
+            for task in settled_before(sql, state, cutoff, batch - removed.len())? {
+                raise_feed_floor(sql, task.key, u64::MAX)?;
+                for statement in [
+                    "DELETE FROM segments WHERE task = ?1",
+                    "DELETE FROM snapshots WHERE task = ?1",
+                    "DELETE FROM tasks WHERE key = ?1",
+                ] {
+                    sql.prepare_cached(statement)?.execute([task.key])?;
+                }
+                if !task.hidden {
+                    self.count(&task.owner, &task.agent, state, -1);
+                }
+                removed.push(task.id);
+            }
+        }
+        Ok(Done { removed, ..WRITTEN })
+    }
+
+    fn count(&mut self, owner: &Arc<str>, agent: &Arc<str>, state: TaskState, change: i64) {
+        *self.counts.entry((owner.clone(), agent.clone(), state)).or_default() += change;
+    }
+
+    fn write_counts(&self, sql: &Connection) -> Result<(), Failure> {
+        let mut statement = sql.prepare_cached(
+            "INSERT INTO counts (owner, agent, state, tasks) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (owner, agent, state) DO UPDATE SET tasks = tasks + excluded.tasks",
+        )?;
+        for ((owner, agent, state), change) in self.counts.iter().filter(|(_, change)| **change != 0) {
+            statement.execute(params![&**owner, &**agent, i32::from(*state), change])?;
+        }
+        Ok(())
+    }
+}
+
+/// Remembers a request id, if there is one; or finds the task it was used for.
+fn claim_request(
+    sql: &Connection,
+    identity: &Identity,
+    request: Option<&Request>,
+    now: i64,
+) -> Result<Option<TaskId>, Failure> {
+    let Some(request) = request else { return Ok(None) };
+    if let Some(used) = super::read::request(sql, &identity.owner, &identity.agent, &request.id, now)? {
+        return Ok(Some(used.replay(&request.digest)?));
+    }
+    sql.prepare_cached(
+        "INSERT OR REPLACE INTO requests (owner, agent, id, digest, task, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        &*identity.owner,
+        &*identity.agent,
+        request.id,
+        request.digest,
+        identity.id.to_bytes(),
+        request.expires
+    ])?;
+    Ok(None)
+}
+
+/// Whether the event carries a status, and with it the task's update time.
+fn sets_status(event: &Event) -> bool {
+    match event.payload() {
+        Payload::Task(_) | Payload::StatusUpdate(_) => true,
+        Payload::Message(message) => message.role() == Role::Agent,
+        Payload::ArtifactUpdate(_) => false,
+    }
+}
+
+/// Removes the rows of a log that end at or before a sequence.
+fn trim(sql: &Connection, task: i64, to: u64) -> Result<(), Failure> {
+    raise_feed_floor(sql, task, to)?;
+    sql.prepare_cached(
+        "UPDATE tasks SET floor = max(floor, coalesce((SELECT max(last) FROM segments WHERE task = ?1 AND last <= ?2), 0))
+         WHERE key = ?1",
+    )?
+    .execute(params![task, to])?;
+    sql.prepare_cached("DELETE FROM segments WHERE task = ?1 AND last <= ?2")?.execute(params![task, to])?;
+    Ok(())
+}
+
+/// Notes that cursors before the task's rows up to a sequence, which are about to go, can no longer be resumed.
+fn raise_feed_floor(sql: &Connection, task: i64, to: u64) -> Result<(), Failure> {
+    let to = i64::try_from(to).unwrap_or(i64::MAX);
+    sql.prepare_cached(
+        "UPDATE meta SET value = max(value, coalesce((SELECT max(position) FROM segments WHERE task = ?1 AND last <= ?2), 0))
+         WHERE name = 'feed_floor'",
+    )?
+    .execute(params![task, to])?;
+    Ok(())
+}
+
+struct Settled {
+    key: i64,
+    id: TaskId,
+    owner: Arc<str>,
+    agent: Arc<str>,
+    hidden: bool,
+}
+
+fn settled_before(sql: &Connection, state: TaskState, cutoff: i64, limit: usize) -> Result<Vec<Settled>, Failure> {
+    let mut owners = sql.prepare_cached("SELECT DISTINCT owner FROM tasks WHERE state = ?1")?;
+    let owners = owners.query_map([i32::from(state)], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut found = Vec::new();
+    for owner in owners {
+        let mut statement = sql.prepare_cached(
+            "SELECT key, id, owner, agent, hidden FROM tasks WHERE state = ?1 AND owner = ?2 AND updated < ?3
+             ORDER BY updated, key LIMIT ?4",
+        )?;
+        let rows = statement.query_map(params![i32::from(state), owner, cutoff, limit - found.len()], |row| {
+            Ok(Settled {
+                key: row.get(0)?,
+                id: TaskId::from_bytes(row.get(1)?),
+                owner: row.get::<_, String>(2)?.into(),
+                agent: row.get::<_, String>(3)?.into(),
+                hidden: row.get(4)?,
+            })
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,186 @@
+//! What the engine's tests share: an engine on a real SQLite store in a temporary folder, and agents that the test
+//! steers by channels.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use a2a_gateway::{
+    agent::{Agent, AgentError, Echo, Recovery, Turn, Update, UpdateStream},
+    engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
+    error::Result,
+    metrics::Metrics,
+    proto::{
+        a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
+        well_known::Struct,
+    },
+    store::{Sqlite, SqliteSettings},
+    task::{Dialect, Event, Record},
+};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use tokio::sync::mpsc;
+
+/// An engine with the echo agent on a database in `dir`.
+pub fn echo(dir: &Path) -> Engine {
+    start(dir, vec![("echo".into(), Arc::new(Echo))], Settings::default(), 0)
+}
+
+/// An engine with the given agents on a database in `dir`, at most `max_size` bytes large (0: no limit).
+pub fn start(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>, settings: Settings, max_size: u64) -> Engine {
+    let metrics = Arc::new(Metrics::default());
+    let hub = Hub::new(metrics.clone());
+    let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size };
+    let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
+    Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics })
+}
+
+/// A user's message.
+pub fn message(text: &str) -> Message {
+    Message {
+        message_id: "m-1".into(),
+        role: Role::User.into(),
+        parts: vec![Part { content: Some(Content::Text(text.into())), ..Part::default() }],
+        ..Message::default()
+    }
+}
+
+/// A submit of a text to the default agent by a caller who is told of the task.
+pub fn submit(text: &str) -> Submit {
+    Submit {
+        agent: String::new(),
+        message: message(text),
+        metadata: None,
+        accepted_output_modes: Vec::new(),
+        timeout: None,
+        request_id: String::new(),
+        dialect: Dialect::V1,
+        reply: Reply::Task,
+    }
+}
+
+/// Submits and waits for the task.
+pub async fn run(engine: &Engine, submit: Submit) -> Record {
+    match engine.submit(&Caller::default(), submit).await.unwrap().outcome(None, None).await.unwrap() {
+        Outcome::Task(record) => *record,
+        Outcome::Message(message) => panic!("a message instead of a task: {message:?}"),
+    }
+}
+
+/// A task's state.
+pub fn state(task: &Task) -> TaskState {
+    task.status.as_ref().unwrap().state()
+}
+
+/// The text of a task's status message.
+pub fn said(task: &Task) -> String {
+    task.status.as_ref().and_then(|status| status.message.as_ref()).map(text).unwrap_or_default()
+}
+
+/// The text of a message.
+pub fn text(message: &Message) -> String {
+    text_of(&message.parts)
+}
+
+/// The text of parts.
+pub fn text_of(parts: &[Part]) -> String {
+    let texts = parts.iter().filter_map(|part| match &part.content {
+        Some(Content::Text(text)) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// What happened, in a word: for comparing orders of events.
+pub fn kind(event: &Event) -> &'static str {
+    match event.payload() {
+        Payload::Task(_) => "task",
+        Payload::Message(_) => "message",
+        Payload::StatusUpdate(_) => "status",
+        Payload::ArtifactUpdate(_) => "artifact",
+    }
+}
+
+/// A status update.
+pub fn status(state: TaskState) -> Update {
+    Update::Status { state, message: None, metadata: None }
+}
+
+/// An artifact update with one text part.
+pub fn chunk(id: &str, text: &str, append: bool) -> Update {
+    let part = Part { content: Some(Content::Text(text.into())), ..Part::default() };
+    let artifact = Artifact { artifact_id: id.into(), parts: vec![part], ..Artifact::default() };
+    Update::Artifact { artifact, append, last_chunk: false, metadata: None }
+}
+
+/// An agent that the test plays: it hears of each turn and says what the agent says.
+pub struct Scripted {
+    recovery: Recovery,
+    turns: mpsc::UnboundedSender<Played>,
+    canceled: mpsc::UnboundedSender<String>,
+}
+
+/// One turn of a scripted agent.
+pub struct Played {
+    pub turn: Turn,
+    say: mpsc::Sender<Result<Update, AgentError>>,
+}
+
+impl Played {
+    /// Says something.
+    pub async fn say(&self, update: Update) {
+        self.say.send(Ok(update)).await.unwrap();
+    }
+
+    /// Fails.
+    pub async fn fail(&self, why: &str) {
+        self.say.send(Err(AgentError(why.into()))).await.unwrap();
+    }
+
+    /// Waits until the engine has dropped the turn.
+    pub async fn dropped(&self) {
+        self.say.closed().await;
+    }
+}
+
+/// The test's side of a scripted agent.
+pub struct Script {
+    pub turns: mpsc::UnboundedReceiver<Played>,
+    /// The ids of tasks that the agent was asked to cancel.
+    pub canceled: mpsc::UnboundedReceiver<String>,
+}
+
+impl Script {
+    /// The next turn.
+    pub async fn turn(&mut self) -> Played {
+        tokio::time::timeout(Duration::from_secs(10), self.turns.recv()).await.expect("no turn came").unwrap()
+    }
+}
+
+/// A scripted agent and the test's side of it.
+pub fn scripted(recovery: Recovery) -> (Arc<dyn Agent>, Script) {
+    let (turns, turns_heard) = mpsc::unbounded_channel();
+    let (canceled, canceled_heard) = mpsc::unbounded_channel();
+    let agent = Scripted { recovery, turns, canceled };
+    (Arc::new(agent), Script { turns: turns_heard, canceled: canceled_heard })
+}
+
+impl Agent for Scripted {
+    fn card(&self) -> AgentCard {
+        AgentCard { name: "scripted".into(), ..AgentCard::default() }
+    }
+
+    fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    fn run(&self, turn: Turn) -> UpdateStream {
+        let (say, heard) = mpsc::channel(16);
+        let _ = self.turns.send(Played { turn, say });
+        futures::stream::unfold(heard, |mut heard| async move { Some((heard.recv().await?, heard)) }).boxed()
+    }
+
+    fn cancel(&self, task: &Task, _metadata: Option<&Struct>) -> BoxFuture<'static, Result<(), AgentError>> {
+        let _ = self.canceled.send(task.id.clone());
+        futures::future::ready(Ok(())).boxed()
+    }
+}
