@@ -12,12 +12,12 @@ use crate::{
     proto::{
         a2a::{
             CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Message, Role,
-            SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest, Task, TaskState, TaskStatus,
+            SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest, Task, TaskState,
             TaskStatusUpdateEvent, send_message_response::Payload as Answer, stream_response::Payload,
         },
         well_known::Timestamp,
     },
-    task::{Dialect, Event, Record, TaskId},
+    task::{Dialect, Event, Record, TaskId, completed_with, cut_history, state, validate::Violations},
 };
 
 /// Who asks, and how.
@@ -70,7 +70,7 @@ impl A2a {
         let history_length = configuration.history_length;
         let reply = if origin.dialect == Dialect::Praison { Reply::Task } else { Reply::Message };
         let submitted = self.submit(origin, request, configuration, reply).await?;
-        let watch = submitted.stream(until(origin.dialect));
+        let watch = submitted.stream(until(origin.dialect)).await?;
         let may_open = if reply == Reply::Message { Opening::Answer } else { Opening::Task };
         Ok(self.updates(origin, watch, history_length, may_open))
     }
@@ -78,7 +78,6 @@ impl A2a {
     /// Reads one task.
     pub async fn get(&self, origin: &Origin, request: GetTaskRequest) -> Result<Record> {
         let id = TaskId::parse("id", &request.id)?;
-        check_history_length("history_length", request.history_length)?;
         let record = self.engine.get(&origin.caller, id, request.history_length).await?;
         self.check_tenant(&request.tenant, &record)?;
         Ok(record)
@@ -86,9 +85,6 @@ impl A2a {
 
     /// Lists the caller's tasks; with a tenant: that agent's.
     pub async fn list(&self, origin: &Origin, request: ListTasksRequest) -> Result<ListTasksResponse> {
-        if !request.tenant.is_empty() {
-            self.engine.agent(&request.tenant)?;
-        }
         let states = match task_state("status", request.status)? {
             TaskState::Unspecified => Vec::new(),
             state => vec![state],
@@ -106,7 +102,7 @@ impl A2a {
             history_length: request.history_length,
             include_artifacts: request.include_artifacts.unwrap_or(false),
         };
-        let page = self.engine.list(&origin.caller, query).await?;
+        let page = self.engine.list(&origin.caller, query).await.map_err(in_a2a_names)?;
         Ok(ListTasksResponse {
             tasks: page.records.into_iter().map(|record| record.task).collect(),
             next_page_token: page.next_page_token,
@@ -188,7 +184,7 @@ impl A2a {
             dialect: origin.dialect,
             reply,
         };
-        self.engine.submit(&origin.caller, submit).await
+        self.engine.submit(&origin.caller, submit).await.map_err(in_a2a_names)
     }
 
     /// A task of another agent than the named one does not exist for the request.
@@ -293,15 +289,10 @@ impl Updates {
 
 /// The status that a direct reply to a task means.
 fn completed(event: &Event, reply: &Message) -> Payload {
-    let status = TaskStatus {
-        state: TaskState::Completed.into(),
-        message: Some(reply.clone()),
-        timestamp: Some(event.timestamp()),
-    };
     Payload::StatusUpdate(TaskStatusUpdateEvent {
         task_id: event.task_id.to_string(),
         context_id: reply.context_id.clone(),
-        status: Some(status),
+        status: Some(completed_with(reply.clone(), event.timestamp())),
         metadata: None,
     })
 }
@@ -340,21 +331,62 @@ pub fn timestamp(field: &str, value: Timestamp) -> Result<Timestamp> {
 /// # Errors
 /// `InvalidArgument` naming the field when it is negative.
 pub fn check_history_length(field: &str, length: Option<i32>) -> Result<()> {
-    match length {
-        Some(length) if length < 0 => Err(Error::invalid(field, format!("must not be negative, as {length} is"))),
-        _ => Ok(()),
-    }
-}
-
-/// Keeps the newest `length` messages of the history; none: all.
-pub fn cut_history(task: &mut Task, length: Option<i32>) {
-    if let Some(length) = length {
-        let keep = usize::try_from(length).unwrap_or(0);
-        task.history.drain(..task.history.len().saturating_sub(keep));
-    }
+    let mut violations = Violations::default();
+    violations.history_length(field, length);
+    violations.check()
 }
 
 fn has_settled(task: &Task) -> bool {
-    let state = task.status.as_ref().map(TaskStatus::state);
-    matches!(state, Some(TaskState::Completed | TaskState::Failed | TaskState::Canceled | TaskState::Rejected))
+    task.status.as_ref().is_some_and(|status| state::is_settled(status.state()))
+}
+
+/// The error with its fields named as A2A names them.
+fn in_a2a_names(error: Error) -> Error {
+    if error.field_violations().is_empty() {
+        return error;
+    }
+    let named = error.field_violations().iter().cloned().map(|mut violation| {
+        let (own, rest) = violation.field.split_at(violation.field.find('[').unwrap_or(violation.field.len()));
+        let name = match own {
+            "agent" => "tenant",
+            "accepted_output_modes" => "configuration.accepted_output_modes",
+            "updated_after" => "status_timestamp_after",
+            "request_id" => "Idempotency-Key",
+            own => own,
+        };
+        violation.field = format!("{name}{rest}");
+        violation
+    });
+    Error::violations(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Violation;
+
+    #[test]
+    fn fields_bear_their_names_in_a2a() {
+        let wrong = |field: &str| Violation { field: field.into(), description: "is wrong".into() };
+        let fields = ["agent", "accepted_output_modes[2]", "message.parts[0].text", "request_id"];
+        let error = in_a2a_names(Error::violations(fields.map(wrong).into()));
+        let named: Vec<_> = error.field_violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(
+            named,
+            ["tenant", "configuration.accepted_output_modes[2]", "message.parts[0].text", "Idempotency-Key"]
+        );
+        let other = Error::task_not_found("t");
+        assert_eq!(in_a2a_names(other.clone()), other);
+    }
+
+    #[test]
+    fn times_and_states_out_of_range_are_refused_by_field() {
+        assert!(timestamp("t", Timestamp { seconds: 0, nanos: 0 }).is_ok());
+        for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)] {
+            let error = timestamp("t", Timestamp { seconds, nanos }).unwrap_err();
+            assert_eq!(error.field_violations()[0].field, "t");
+        }
+        assert_eq!(task_state("status", 2), Ok(TaskState::Working));
+        assert_eq!(task_state("status", 99).unwrap_err().field_violations()[0].field, "status");
+    }
 }

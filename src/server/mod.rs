@@ -41,7 +41,7 @@ struct Shared {
 
 /// Serves all doors on a listener until `shutdown`, then lets requests finish for at most the drain deadline.
 ///
-/// Streams end when the engine drains ([`Engine::draining`]), which is the caller's to begin, together with `shutdown`.
+/// The engine is told to drain when the shutdown begins, so that streams end; stopping it is left to the caller.
 ///
 /// # Errors
 /// `InvalidInput` when the public URL is not an http or https URL; otherwise when the listener cannot be used.
@@ -57,9 +57,13 @@ pub async fn serve(
     });
     let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, settings.merged_card));
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
-    let shared = Arc::new(Shared { engine, a2a, cards, metrics, settings: settings.clone() });
+    let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
     let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;
-    listen::serve(listener, grpc.merge(router(shared)), &settings, shutdown, || health.stop()).await
+    let drain = async || {
+        engine.drain();
+        health.stop().await;
+    };
+    listen::serve(listener, grpc.merge(router(shared)), &settings, shutdown, drain).await
 }
 
 fn router(shared: Arc<Shared>) -> Router {

@@ -61,6 +61,9 @@ pub async fn ready(State(shared): Gateway) -> Response {
 
 /// `GET /metrics`.
 pub async fn metrics(State(shared): Gateway) -> Response {
+    if let Err(error) = shared.engine.measure().await {
+        tracing::warn!(%error, "the tasks by state are not up to date in these metrics");
+    }
     ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.render()).into_response()
 }
 
