@@ -5,6 +5,7 @@ pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod proto;
+pub mod server;
 pub mod store;
 pub mod task;
 pub mod wire;

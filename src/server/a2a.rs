@@ -1,0 +1,392 @@
+//! The A2A operations, without a transport: what gRPC and JSON-RPC share, so that both give the same answers.
+//!
+//! Requests are those of A2A 1.0; the older dialects have been translated before. `tenant` names the agent.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    engine::{Caller, Engine, From, ListQuery, Outcome, Reply, Submit, Submitted, Until, Watch},
+    error::{Error, ErrorKind, Result},
+    proto::{
+        a2a::{
+            CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Message, Role,
+            SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest, Task, TaskState,
+            TaskStatusUpdateEvent, send_message_response::Payload as Answer, stream_response::Payload,
+        },
+        well_known::Timestamp,
+    },
+    task::{Dialect, Event, Record, TaskId, completed_with, cut_history, state, validate::Violations},
+};
+
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The caller.
+    pub caller: Caller,
+    /// The dialect of the request.
+    pub dialect: Dialect,
+    /// Makes a send idempotent; empty: not.
+    pub request_id: String,
+}
+
+/// The A2A operations.
+#[derive(Clone)]
+pub struct A2a {
+    engine: Engine,
+    auth_required_idle: Duration,
+}
+
+impl A2a {
+    /// The operations on an engine. `auth_required_idle`: how long a stream stays open, without an event, on a task
+    /// that waits for an authorization.
+    pub fn new(engine: Engine, auth_required_idle: Duration) -> Self {
+        Self { engine, auth_required_idle }
+    }
+
+    /// Sends a message and answers with what came of it, or with the stored task when the caller does not wait.
+    pub async fn send(&self, origin: &Origin, mut request: SendMessageRequest) -> Result<Answer> {
+        let configuration = request.configuration.take().unwrap_or_default();
+        let (wait, history_length) = (!configuration.return_immediately, configuration.history_length);
+        // PraisonAI's dialect has no bare messages: its callers see a direct reply as a completed task.
+        let direct = wait && origin.dialect != Dialect::Praison;
+        let reply = if direct { Reply::Message } else { Reply::Task };
+        let submitted = self.submit(origin, request, configuration, reply).await?;
+        if !wait {
+            let mut task = submitted.record().task.clone();
+            cut_history(&mut task, history_length);
+            return Ok(Answer::Task(task));
+        }
+        Ok(match submitted.outcome(None, history_length).await? {
+            Outcome::Task(record) => Answer::Task(record.task),
+            Outcome::Message(message) => Answer::Message(*message),
+        })
+    }
+
+    /// Sends a message and streams what comes of it: the task and then its updates, or the agent's single message.
+    pub async fn stream(&self, origin: &Origin, mut request: SendMessageRequest) -> Result<Updates> {
+        let configuration = request.configuration.take().unwrap_or_default();
+        let history_length = configuration.history_length;
+        let reply = if origin.dialect == Dialect::Praison { Reply::Task } else { Reply::Message };
+        let submitted = self.submit(origin, request, configuration, reply).await?;
+        let watch = submitted.stream(until(origin.dialect)).await?;
+        let may_open = if reply == Reply::Message { Opening::Answer } else { Opening::Task };
+        Ok(self.updates(origin, watch, history_length, may_open))
+    }
+
+    /// Reads one task.
+    pub async fn get(&self, origin: &Origin, request: GetTaskRequest) -> Result<Record> {
+        let id = TaskId::parse("id", &request.id)?;
+        let record = self.engine.get(&origin.caller, id, request.history_length).await?;
+        self.check_tenant(&request.tenant, &record)?;
+        Ok(record)
+    }
+
+    /// Lists the caller's tasks; with a tenant: that agent's.
+    pub async fn list(&self, origin: &Origin, request: ListTasksRequest) -> Result<ListTasksResponse> {
+        let states = match task_state("status", request.status)? {
+            TaskState::Unspecified => Vec::new(),
+            state => vec![state],
+        };
+        let query = ListQuery {
+            agent: request.tenant,
+            context_id: request.context_id,
+            states,
+            updated_after: request
+                .status_timestamp_after
+                .map(|t| timestamp("status_timestamp_after", t))
+                .transpose()?,
+            page_size: request.page_size,
+            page_token: request.page_token,
+            history_length: request.history_length,
+            include_artifacts: request.include_artifacts.unwrap_or(false),
+        };
+        let page = self.engine.list(&origin.caller, query).await.map_err(in_a2a_names)?;
+        Ok(ListTasksResponse {
+            tasks: page.records.into_iter().map(|record| record.task).collect(),
+            next_page_token: page.next_page_token,
+            page_size: page.page_size,
+            total_size: i32::try_from(page.total).unwrap_or(i32::MAX),
+        })
+    }
+
+    /// Cancels a task.
+    pub async fn cancel(&self, origin: &Origin, request: CancelTaskRequest) -> Result<Record> {
+        let id = TaskId::parse("id", &request.id)?;
+        if !request.tenant.is_empty() {
+            let record = self.engine.get(&origin.caller, id, Some(0)).await?;
+            self.check_tenant(&request.tenant, &record)?;
+        }
+        self.engine.cancel(&origin.caller, id, request.metadata).await
+    }
+
+    /// Streams a task that has not settled. With `resume`, the sequence of the last event seen: what came after it,
+    /// also of a settled task.
+    pub async fn subscribe(
+        &self,
+        origin: &Origin,
+        request: SubscribeToTaskRequest,
+        resume: Option<u64>,
+    ) -> Result<Updates> {
+        let id = TaskId::parse("id", &request.id)?;
+        let record = self.engine.get(&origin.caller, id, Some(0)).await?;
+        self.check_tenant(&request.tenant, &record)?;
+        let from = match resume {
+            Some(sequence) => From::After(sequence),
+            None if has_settled(&record.task) => {
+                let message = "the task has settled: read it, or resume its stream with Last-Event-ID";
+                return Err(Error::new(ErrorKind::UnsupportedOperation, message).with("taskId", id));
+            }
+            None => From::Snapshot,
+        };
+        let watch = self.engine.watch(&origin.caller, id, from, until(origin.dialect)).await?;
+        Ok(self.updates(origin, watch, None, Opening::Task))
+    }
+
+    /// What every operation on push notification configs answers: they are not offered.
+    pub fn push_not_supported(&self) -> Error {
+        Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered")
+    }
+
+    /// What a request for the extended card answers: no card says that there is one. The error differs by dialect, as
+    /// 0.3 has one of its own for this.
+    pub fn no_extended_card(&self, dialect: Dialect, tenant: &str) -> Error {
+        let kind = match dialect {
+            Dialect::V03 => ErrorKind::ExtendedAgentCardNotConfigured,
+            Dialect::V1 | Dialect::Praison => ErrorKind::UnsupportedOperation,
+        };
+        match self.engine.agent(tenant) {
+            Ok(_) => Error::new(kind, "the agent has no extended card"),
+            Err(error) => error,
+        }
+    }
+
+    async fn submit(
+        &self,
+        origin: &Origin,
+        request: SendMessageRequest,
+        configuration: SendMessageConfiguration,
+        reply: Reply,
+    ) -> Result<Submitted> {
+        if configuration.task_push_notification_config.is_some() {
+            return Err(self.push_not_supported());
+        }
+        check_history_length("configuration.history_length", configuration.history_length)?;
+        let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
+        let submit = Submit {
+            agent: request.tenant,
+            message,
+            metadata: request.metadata,
+            accepted_output_modes: configuration.accepted_output_modes,
+            timeout: None,
+            request_id: origin.request_id.clone(),
+            dialect: origin.dialect,
+            reply,
+        };
+        self.engine.submit(&origin.caller, submit).await.map_err(in_a2a_names)
+    }
+
+    /// A task of another agent than the named one does not exist for the request.
+    fn check_tenant(&self, tenant: &str, record: &Record) -> Result<()> {
+        if tenant.is_empty() || *record.agent == *tenant {
+            return Ok(());
+        }
+        self.engine.agent(tenant)?;
+        Err(Error::task_not_found(&record.task.id))
+    }
+
+    fn updates(&self, origin: &Origin, watch: Watch, history_length: Option<i32>, opening: Opening) -> Updates {
+        let dialect = origin.dialect;
+        Updates { watch, dialect, history_length, opening, idle: self.auth_required_idle, idle_until: None }
+    }
+}
+
+/// What a stream may open with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// The task, or the agent's message instead of one.
+    Answer,
+    /// The task, or what follows the position to resume from.
+    Task,
+    /// It has opened: only updates follow.
+    Done,
+}
+
+/// A task's events in the order and form that A2A gives its streams: exactly one message; or the task, then status and
+/// artifact updates. The caller's own messages are left out, and a direct reply to a task is the status that it means.
+pub struct Updates {
+    watch: Watch,
+    dialect: Dialect,
+    history_length: Option<i32>,
+    opening: Opening,
+    idle: Duration,
+    /// Set while the task waits for an authorization.
+    idle_until: Option<Instant>,
+}
+
+impl Updates {
+    /// The next events: at least one, in order; none at the end. Cancel safe.
+    pub async fn next_batch(&mut self) -> Option<Result<Vec<Arc<Event>>>> {
+        loop {
+            let next = self.watch.next_batch();
+            let batch = match self.idle_until {
+                Some(deadline) => tokio::time::timeout_at(deadline, next).await.ok()?,
+                None => next.await,
+            }?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Some(last) = batch.last() {
+                self.idle_until = (last.state == TaskState::AuthRequired).then(|| Instant::now() + self.idle);
+            }
+            let batch = self.adapt(batch);
+            if !batch.is_empty() {
+                return Some(Ok(batch));
+            }
+        }
+    }
+
+    fn adapt(&mut self, mut batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+        let plain =
+            |event: &Arc<Event>| matches!(event.payload(), Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_));
+        if !batch.iter().all(plain) {
+            batch = batch.into_iter().flat_map(|event| self.adapt_one(event)).flatten().collect();
+        }
+        if !batch.is_empty() {
+            self.opening = Opening::Done;
+        }
+        batch
+    }
+
+    /// What is sent for one event: nothing, one event, or two.
+    fn adapt_one(&mut self, event: Arc<Event>) -> [Option<Arc<Event>>; 2] {
+        let opening = self.opening;
+        let as_payload =
+            |payload| Some(Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload)));
+        let adapted = match event.payload() {
+            Payload::Message(message) if message.role != i32::from(Role::Agent) => return [None, None],
+            Payload::Message(_) if opening == Opening::Answer => [Some(event), None],
+            Payload::Message(message) => {
+                let status = as_payload(completed(&event, message));
+                // PraisonAI's clients look for the content in an artifact, which is its form of a message.
+                if self.dialect == Dialect::Praison { [Some(event), status] } else { [status, None] }
+            }
+            // A second task would break the order, and raises in clients of 0.3.
+            Payload::Task(_) if opening == Opening::Done => return [None, None],
+            Payload::Task(task) if self.history_length.is_some() => {
+                let mut task = task.clone();
+                cut_history(&mut task, self.history_length);
+                [as_payload(Payload::Task(task)), None]
+            }
+            _ => [Some(event), None],
+        };
+        self.opening = Opening::Done;
+        adapted
+    }
+}
+
+/// The status that a direct reply to a task means.
+fn completed(event: &Event, reply: &Message) -> Payload {
+    Payload::StatusUpdate(TaskStatusUpdateEvent {
+        task_id: event.task_id.to_string(),
+        context_id: reply.context_id.clone(),
+        status: Some(completed_with(reply.clone(), event.timestamp())),
+        metadata: None,
+    })
+}
+
+/// When a dialect's streams end by themselves.
+fn until(dialect: Dialect) -> Until {
+    match dialect {
+        Dialect::V1 => Until::InputRequired,
+        Dialect::V03 | Dialect::Praison => Until::Interrupted,
+    }
+}
+
+/// Reads a task state that a caller sent in `field`.
+///
+/// # Errors
+/// `InvalidArgument` naming the field.
+pub fn task_state(field: &str, value: i32) -> Result<TaskState> {
+    TaskState::try_from(value).map_err(|_| Error::invalid(field, format!("has the unknown value {value}")))
+}
+
+/// Checks a timestamp that a caller sent in `field`.
+///
+/// # Errors
+/// `InvalidArgument` naming the field when it lies outside the years 1 to 9999.
+pub fn timestamp(field: &str, value: Timestamp) -> Result<Timestamp> {
+    const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    if YEARS.contains(&value.seconds) && (0..1_000_000_000).contains(&value.nanos) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(field, "must be a time in the years 1 to 9999"))
+    }
+}
+
+/// Checks a history length that a caller sent in `field`.
+///
+/// # Errors
+/// `InvalidArgument` naming the field when it is negative.
+pub fn check_history_length(field: &str, length: Option<i32>) -> Result<()> {
+    let mut violations = Violations::default();
+    violations.history_length(field, length);
+    violations.check()
+}
+
+fn has_settled(task: &Task) -> bool {
+    task.status.as_ref().is_some_and(|status| state::is_settled(status.state()))
+}
+
+/// The error with its fields named as A2A names them.
+fn in_a2a_names(error: Error) -> Error {
+    if error.field_violations().is_empty() {
+        return error;
+    }
+    let named = error.field_violations().iter().cloned().map(|mut violation| {
+        let (own, rest) = violation.field.split_at(violation.field.find('[').unwrap_or(violation.field.len()));
+        let name = match own {
+            "agent" => "tenant",
+            "accepted_output_modes" => "configuration.accepted_output_modes",
+            "updated_after" => "status_timestamp_after",
+            "request_id" => "Idempotency-Key",
+            own => own,
+        };
+        violation.field = format!("{name}{rest}");
+        violation
+    });
+    Error::violations(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Violation;
+
+    #[test]
+    fn fields_bear_their_names_in_a2a() {
+        let wrong = |field: &str| Violation { field: field.into(), description: "is wrong".into() };
+        let fields = ["agent", "accepted_output_modes[2]", "message.parts[0].text", "request_id"];
+        let error = in_a2a_names(Error::violations(fields.map(wrong).into()));
+        let named: Vec<_> = error.field_violations().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(
+            named,
+            ["tenant", "configuration.accepted_output_modes[2]", "message.parts[0].text", "Idempotency-Key"]
+        );
+        let other = Error::task_not_found("t");
+        assert_eq!(in_a2a_names(other.clone()), other);
+    }
+
+    #[test]
+    fn times_and_states_out_of_range_are_refused_by_field() {
+        assert!(timestamp("t", Timestamp { seconds: 0, nanos: 0 }).is_ok());
+        for (seconds, nanos) in [(i64::MAX, 0), (i64::MIN, 0), (0, -1), (0, 1_000_000_000)] {
+            let error = timestamp("t", Timestamp { seconds, nanos }).unwrap_err();
+            assert_eq!(error.field_violations()[0].field, "t");
+        }
+        assert_eq!(task_state("status", 2), Ok(TaskState::Working));
+        assert_eq!(task_state("status", 99).unwrap_err().field_violations()[0].field, "status");
+    }
+}

@@ -1,0 +1,103 @@
+//! Who asks, and which protocol version they ask for.
+
+use http::HeaderMap;
+
+use crate::{
+    engine::Caller,
+    error::{Error, ErrorKind, Result},
+};
+
+/// The header, gRPC metadata key and query parameter that carries the protocol version.
+pub const VERSION: &str = "a2a-version";
+
+/// A protocol version that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.x.
+    V1,
+    /// 0.3.x.
+    V03,
+}
+
+/// The caller: the anonymous one, as long as no identities are configured.
+pub fn identify(_headers: &HeaderMap) -> Caller {
+    Caller::default()
+}
+
+/// The version that the request asks for, by header or query parameter; none when it does not say.
+///
+/// # Errors
+/// `VersionNotSupported` for any but 1.x and 0.3.x (A2A 1.0 section 3.6.2; a patch part is ignored).
+pub fn version(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Version>> {
+    match headers.get(VERSION) {
+        Some(value) => parse(value.to_str().unwrap_or("not ASCII")),
+        None => query.and_then(version_parameter).map_or(Ok(None), parse),
+    }
+}
+
+fn version_parameter(query: &str) -> Option<&str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| name.eq_ignore_ascii_case(VERSION)).map(|(_, value)| value).next()
+}
+
+fn parse(text: &str) -> Result<Option<Version>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut numbers = text.split('.');
+    let (major, minor) = (numbers.next(), numbers.next());
+    let well_formed = text.split('.').count() <= 3
+        && text.split('.').all(|n| !n.is_empty() && n.len() < 10 && n.bytes().all(|b| b.is_ascii_digit()));
+    match (major, minor) {
+        (Some("1"), _) if well_formed => Ok(Some(Version::V1)),
+        (Some("0"), Some("3")) if well_formed => Ok(Some(Version::V03)),
+        _ => {
+            let asked: String = text.chars().take(32).collect();
+            let message = format!("A2A version {asked} is not supported; supported are 1.0 and 0.3");
+            Err(Error::new(ErrorKind::VersionNotSupported, message).with("supported", "1.0, 0.3"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_header(value: &str) -> Result<Option<Version>> {
+        let mut headers = HeaderMap::new();
+        headers.insert("A2A-Version", value.parse().unwrap());
+        version(&headers, None)
+    }
+
+    #[test]
+    fn versions_with_and_without_patch_are_taken() {
+        for text in ["1", "1.0", "1.0.1", "1.7", " 1.0 "] {
+            assert_eq!(by_header(text), Ok(Some(Version::V1)), "{text}");
+        }
+        for text in ["0.3", "0.3.0", "0.3.26"] {
+            assert_eq!(by_header(text), Ok(Some(Version::V03)), "{text}");
+        }
+        assert_eq!(by_header(""), Ok(None));
+        assert_eq!(version(&HeaderMap::new(), None), Ok(None));
+    }
+
+    #[test]
+    fn others_are_refused() {
+        for text in
+            ["99.0", "0.2", "0", "2", "0.30", "1.x", "1.", ".1", "1.0.0.0", "10.0", "v1", "-1", "1.0.99999999999"]
+        {
+            assert_eq!(by_header(text).unwrap_err().kind(), ErrorKind::VersionNotSupported, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_query_is_read_when_there_is_no_header() {
+        assert_eq!(version(&HeaderMap::new(), Some("x=1&A2A-Version=0.3")), Ok(Some(Version::V03)));
+        assert_eq!(version(&HeaderMap::new(), Some("a2a-version=1.0")), Ok(Some(Version::V1)));
+        assert!(version(&HeaderMap::new(), Some("A2A-Version=99.0")).is_err());
+        let mut headers = HeaderMap::new();
+        headers.insert(VERSION, "1.0".parse().unwrap());
+        assert_eq!(version(&headers, Some("A2A-Version=0.3")), Ok(Some(Version::V1)));
+    }
+}

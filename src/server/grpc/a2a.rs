@@ -1,0 +1,121 @@
+//! A2A 1.0 over gRPC: `lf.a2a.v1.A2AService`.
+
+use axum::body::Body;
+use bytes::Bytes;
+
+use super::call::{Answer, Batches, Calls};
+use crate::{
+    error::Result,
+    proto::a2a::{
+        AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
+        GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
+        ListTaskPushNotificationConfigsResponse, ListTasksRequest, SendMessageRequest, SendMessageResponse,
+        SubscribeToTaskRequest, TaskPushNotificationConfig,
+    },
+    server::{
+        a2a::{A2a, Origin, Updates},
+        caller, status,
+    },
+    task::Dialect,
+};
+
+/// The service's full name.
+pub const NAME: &str = "lf.a2a.v1.A2AService";
+
+/// The service.
+#[derive(Clone)]
+pub struct A2aService {
+    a2a: A2a,
+    calls: Calls,
+}
+
+impl A2aService {
+    /// The service on the operations.
+    pub fn new(a2a: A2a, calls: Calls) -> Self {
+        Self { a2a, calls }
+    }
+
+    /// Answers the call of a method; none when the service has no such method.
+    pub async fn answer(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
+        if let Err(error) = caller::version(request.headers(), None) {
+            return Some(status::grpc(&error).into_http());
+        }
+        let caller = caller::identify(request.headers());
+        let origin = &Origin { caller, dialect: Dialect::V1, request_id: String::new() };
+        let (a2a, calls) = (&self.a2a, &self.calls);
+        Some(match method {
+            "SendMessage" => {
+                let send = async |q: SendMessageRequest| {
+                    let payload = a2a.send(origin, q).await?;
+                    Ok(SendMessageResponse { payload: Some(payload) })
+                };
+                calls.unary("SendMessage", request, send).await
+            }
+            "SendStreamingMessage" => {
+                let stream = async |q: SendMessageRequest| a2a.stream(origin, q).await.map(Events);
+                calls.streaming("SendStreamingMessage", request, stream).await
+            }
+            "GetTask" => {
+                let get = async |q: GetTaskRequest| a2a.get(origin, q).await.map(|record| record.task);
+                calls.unary("GetTask", request, get).await
+            }
+            "ListTasks" => {
+                calls.unary("ListTasks", request, async |q: ListTasksRequest| a2a.list(origin, q).await).await
+            }
+            "CancelTask" => {
+                let cancel = async |q: CancelTaskRequest| a2a.cancel(origin, q).await.map(|record| record.task);
+                calls.unary("CancelTask", request, cancel).await
+            }
+            "SubscribeToTask" => {
+                let subscribe = async |q: SubscribeToTaskRequest| a2a.subscribe(origin, q, None).await.map(Events);
+                calls.streaming("SubscribeToTask", request, subscribe).await
+            }
+            "GetExtendedAgentCard" => {
+                let card = async |q: GetExtendedAgentCardRequest| -> Result<AgentCard> {
+                    Err(a2a.no_extended_card(Dialect::V1, &q.tenant))
+                };
+                calls.unary("GetExtendedAgentCard", request, card).await
+            }
+            _ => return self.answer_push(method, request).await,
+        })
+    }
+
+    /// Operations on push notification configs, none of which is offered.
+    async fn answer_push(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
+        type Config = TaskPushNotificationConfig;
+        let (a2a, calls) = (&self.a2a, &self.calls);
+        Some(match method {
+            "CreateTaskPushNotificationConfig" => {
+                let refuse = async |_: Config| -> Result<Config> { Err(a2a.push_not_supported()) };
+                calls.unary("CreateTaskPushNotificationConfig", request, refuse).await
+            }
+            "GetTaskPushNotificationConfig" => {
+                let refuse =
+                    async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> { Err(a2a.push_not_supported()) };
+                calls.unary("GetTaskPushNotificationConfig", request, refuse).await
+            }
+            "ListTaskPushNotificationConfigs" => {
+                let refuse = async |_: ListTaskPushNotificationConfigsRequest| {
+                    Err::<ListTaskPushNotificationConfigsResponse, _>(a2a.push_not_supported())
+                };
+                calls.unary("ListTaskPushNotificationConfigs", request, refuse).await
+            }
+            "DeleteTaskPushNotificationConfig" => {
+                let refuse =
+                    async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> { Err(a2a.push_not_supported()) };
+                calls.unary("DeleteTaskPushNotificationConfig", request, refuse).await
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A stream's events, which are sent as they are stored.
+struct Events(Updates);
+
+impl Batches for Events {
+    async fn next(&mut self) -> Option<Result<Vec<Bytes>>> {
+        let batch = self.0.next_batch().await?;
+        Some(batch.map(|events| events.iter().map(|event| event.bytes().clone()).collect()))
+    }
+}

@@ -1,0 +1,143 @@
+//! One gRPC call: decode, work, encode, count.
+
+use std::{future::Future, sync::Arc};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use prost::Message;
+use tonic::{Response, Status, server::Grpc};
+use tower::service_fn;
+
+use super::codec::Encoded;
+use crate::{
+    error::{Error, Result},
+    metrics::Metrics,
+    server::{observe::Observation, status},
+};
+
+/// An answer on its way out.
+pub type Answer = http::Response<tonic::body::Body>;
+
+/// What calls of one service have in common.
+#[derive(Clone)]
+pub struct Calls {
+    /// The door's name in metrics.
+    pub door: &'static str,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
+    /// The largest request, in bytes.
+    pub max_request: usize,
+}
+
+impl Calls {
+    /// A call with one answer.
+    pub async fn unary<Q, R, F>(
+        &self,
+        method: &'static str,
+        request: http::Request<Body>,
+        mut work: impl FnMut(Q) -> F,
+    ) -> Answer
+    where
+        Q: Message + Default + 'static,
+        R: Message,
+        F: Future<Output = Result<R>>,
+    {
+        let service = service_fn(|request: tonic::Request<Q>| {
+            let seen = self.observe(method);
+            let answer = work(request.into_inner());
+            async move {
+                match answer.await {
+                    Ok(answer) => {
+                        seen.succeed();
+                        Ok(Response::new(Bytes::from(answer.encode_to_vec())))
+                    }
+                    Err(error) => Err(refuse(seen, &error)),
+                }
+            }
+        });
+        self.grpc().unary(service, request).await
+    }
+
+    /// A call with a stream of answers, encoded already.
+    pub async fn streaming<Q, S, F>(
+        &self,
+        method: &'static str,
+        request: http::Request<Body>,
+        mut work: impl FnMut(Q) -> F,
+    ) -> Answer
+    where
+        Q: Message + Default + 'static,
+        S: Batches,
+        F: Future<Output = Result<S>>,
+    {
+        let service = service_fn(|request: tonic::Request<Q>| {
+            let seen = self.observe(method);
+            let answer = work(request.into_inner());
+            async move {
+                match answer.await {
+                    Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen)))),
+                    Err(error) => Err(refuse(seen, &error)),
+                }
+            }
+        });
+        self.grpc().server_streaming(service, request).await
+    }
+
+    fn observe(&self, method: &'static str) -> Observation {
+        Observation::start(&self.metrics, self.door, method)
+    }
+
+    fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {
+        Grpc::new(Encoded::default()).max_decoding_message_size(self.max_request)
+    }
+}
+
+/// A source of encoded answers, by the batch.
+pub trait Batches: Send + 'static {
+    /// The next answers, in order; none at the end.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Vec<Bytes>>>> + Send;
+}
+
+fn refuse(seen: Observation, error: &Error) -> Status {
+    seen.fail(error);
+    status::grpc(error)
+}
+
+/// One message at a time, so that the encoder can send together what is ready. An error ends the stream.
+fn messages<S: Batches>(batches: S, seen: Observation) -> impl Stream<Item = Result<Bytes, Status>> + Send {
+    stream::unfold(Some((batches, seen)), async |open| {
+        let (mut batches, mut seen) = open?;
+        match batches.next().await {
+            Some(Ok(batch)) => {
+                seen.answered();
+                let batch = Batch::Messages(batch.into_iter());
+                Some((batch, Some((batches, seen))))
+            }
+            Some(Err(error)) => Some((Batch::Error(Some(refuse(seen, &error))), None)),
+            None => {
+                seen.succeed();
+                None
+            }
+        }
+    })
+    .map(stream::iter)
+    .flatten()
+}
+
+/// What a batch turns into.
+enum Batch {
+    Messages(std::vec::IntoIter<Bytes>),
+    Error(Option<Status>),
+}
+
+impl Iterator for Batch {
+    type Item = Result<Bytes, Status>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Messages(messages) => messages.next().map(Ok),
+            Self::Error(error) => error.take().map(Err),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The JSON-RPC door: A2A 1.0, 0.3 and PraisonAI's dialect over HTTP.
+//!
+//! Every JSON-RPC answer, errors included, is HTTP 200, since clients take other statuses for failures of the
+//! transport. Other statuses are for requests that were not read: wrong Content-Type (415), too large (413), too slow
+//! (408).
+
+pub mod envelope;
+mod operations;
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::{StreamExt as _, stream};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use self::{
+    envelope::{Id, Refusal, write_failure, write_success},
+    operations::{Failure, Operations, Reply},
+};
+use super::{Shared, observe::Observation, status, status::RpcError};
+use crate::{
+    error::{Error, ErrorKind},
+    task::Dialect,
+};
+
+/// How many requests of a batch run at a time.
+const BATCH_CONCURRENCY: usize = 16;
+
+/// Which door a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The one for all dialects.
+    Any,
+    /// PraisonAI's own, where nothing is guessed.
+    Praison,
+}
+
+impl Door {
+    /// The dialect of what cannot be told to be in another.
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::Any => Dialect::V1,
+            Self::Praison => Dialect::Praison,
+        }
+    }
+}
+
+/// Answers a POST.
+pub async fn serve(shared: Arc<Shared>, door: Door, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let dialect = door.dialect();
+    let mut seen = Observation::start(&shared.metrics, label(dialect), "unknown");
+    if !is_json(&head.headers) {
+        let message = "the Content-Type must be application/json";
+        let error = Error::new(ErrorKind::ContentTypeNotSupported, message);
+        seen.fail(&error);
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status::jsonrpc(&error, dialect, ""));
+    }
+    let body = match read(&shared, body).await {
+        Ok(body) => body,
+        Err((code, message)) => {
+            seen.end("body_refused");
+            return refuse(code, &RpcError::invalid_request(&message));
+        }
+    };
+    let operations = Operations::new(&shared, door, &head);
+    match envelope::body(&body, shared.settings.max_batch) {
+        Ok(envelope::Body::One(text)) => {
+            let mut out = BytesMut::new();
+            match one(&operations, text, &mut seen, Streams::Allowed, &mut out).await {
+                Done::Stream(start) => start(seen),
+                Done::Written(outcome) => {
+                    seen.end(outcome);
+                    json(StatusCode::OK, out.freeze())
+                }
+            }
+        }
+        Ok(envelope::Body::Batch(requests)) => {
+            seen.calls("batch");
+            let answers: Vec<_> = requests.into_iter().map(|raw| in_batch(&shared, &operations, raw.get())).collect();
+            let answers: Vec<_> = stream::iter(answers).buffered(BATCH_CONCURRENCY).collect().await;
+            seen.succeed();
+            json(StatusCode::OK, joined(&answers))
+        }
+        Err(error) => {
+            seen.end(outcome(&error));
+            refuse(StatusCode::OK, &error)
+        }
+    }
+}
+
+/// One request of a batch. A stream is refused, so that there is always something written.
+async fn in_batch(shared: &Shared, operations: &Operations<'_>, text: &str) -> BytesMut {
+    let mut seen = Observation::start(&shared.metrics, label(operations.door().dialect()), "unknown");
+    let mut out = BytesMut::new();
+    if let Done::Written(outcome) = one(operations, text, &mut seen, Streams::Refused, &mut out).await {
+        seen.end(outcome);
+    }
+    out
+}
+
+/// Whether a request may be answered with a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    Allowed,
+    Refused,
+}
+
+/// How a request was dealt with.
+enum Done {
+    /// The answer is written; its outcome in metrics.
+    Written(&'static str),
+    /// It is a stream, to be started with the request's observation.
+    Stream(Box<dyn FnOnce(Observation) -> Response + Send>),
+}
+
+async fn one(
+    operations: &Operations<'_>,
+    text: &str,
+    seen: &mut Observation,
+    streams: Streams,
+    out: &mut BytesMut,
+) -> Done {
+    let request = match envelope::request(text) {
+        Ok(request) => request,
+        Err(Refusal { id, error }) => {
+            write_failure(out, &id, &error);
+            return Done::Written(outcome(&error));
+        }
+    };
+    let Some(method) = crate::wire::method::method(&request.method) else {
+        let error = RpcError::method_not_found(&request.method);
+        write_failure(out, &request.id, &error);
+        return Done::Written(outcome(&error));
+    };
+    seen.calls(method.operation.name());
+    if streams == Streams::Refused && method.operation.is_stream() {
+        let error = RpcError::invalid_request("Invalid Request: a batch cannot hold a request for a stream");
+        write_failure(out, &request.id, &error);
+        return Done::Written(outcome(&error));
+    }
+    match operations.answer(method, &request).await {
+        Ok((dialect, Reply::Json(result))) => {
+            seen.at(label(dialect));
+            write_success(out, &request.id, &result);
+            Done::Written("ok")
+        }
+        Ok((dialect, Reply::Updates(updates))) => {
+            seen.at(label(dialect));
+            let writer = super::sse::Writer { dialect, id: request.id.clone(), method: request.method.into_owned() };
+            let keep_alive = operations.sse_keep_alive();
+            Done::Stream(Box::new(move |seen| super::sse::answer(*updates, writer, keep_alive, seen)))
+        }
+        Err(Failure { dialect, error }) => {
+            seen.at(label(dialect));
+            write_failure(out, &request.id, &status::jsonrpc(&error, dialect, &request.method));
+            Done::Written(status::row(error.kind()).outcome)
+        }
+    }
+}
+
+/// The door's name in metrics.
+fn label(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::V1 => "jsonrpc-1.0",
+        Dialect::V03 => "jsonrpc-0.3",
+        Dialect::Praison => "jsonrpc-praisonai",
+    }
+}
+
+/// The outcome in metrics of a request that reached no operation.
+fn outcome(error: &RpcError) -> &'static str {
+    match error.code {
+        -32700 => "parse_error",
+        -32601 => "method_not_found",
+        _ => "invalid_request",
+    }
+}
+
+/// Whether the body claims to be JSON: `application/json`, another type that ends in `+json`, or no type at all.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let Ok(value) = value.to_str() else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("application", "json")) => true,
+        Some((kind, subtype)) => !kind.is_empty() && subtype.len() > "+json".len() && subtype.ends_with("+json"),
+        None => essence.is_empty(),
+    }
+}
+
+/// Reads the body, within its limits of size and time.
+async fn read(shared: &Shared, body: Body) -> Result<Bytes, (StatusCode, String)> {
+    let (limit, time) = (shared.settings.max_body, shared.settings.body_read_timeout);
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(cause)) if cause.is::<LengthLimitError>() => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("Invalid Request: the body is larger than {limit} bytes")))
+        }
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "Invalid Request: the body broke off".to_owned())),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, format!("Invalid Request: the body took longer than {time:?}"))),
+    }
+}
+
+/// The answer to what cannot be told the id of.
+fn refuse(code: StatusCode, error: &RpcError) -> Response {
+    let mut out = BytesMut::new();
+    write_failure(&mut out, &Id::null(), error);
+    json(code, out.freeze())
+}
+
+fn json(code: StatusCode, body: Bytes) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn joined(answers: &[BytesMut]) -> Bytes {
+    let mut out = BytesMut::with_capacity(answers.iter().map(|answer| answer.len() + 1).sum::<usize>() + 1);
+    for (i, answer) in answers.iter().enumerate() {
+        out.put_u8(if i == 0 { b'[' } else { b',' });
+        out.put_slice(answer);
+    }
+    out.put_u8(b']');
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_taken_under_its_many_names() {
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(is_json(&HeaderMap::new()));
+        for value in ["application/json", "Application/JSON; charset=utf-8", "application/a2a+json", "a/b+json;x=y", ""]
+        {
+            assert!(with(value), "{value}");
+        }
+        for value in ["text/plain", "application/x-www-form-urlencoded", "text/json2", "application/+json", "json"] {
+            assert!(!with(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn answers_of_a_batch_are_an_array() {
+        assert_eq!(joined(&[BytesMut::from("{}"), BytesMut::from("1")]), "[{},1]");
+        assert_eq!(joined(&[BytesMut::from("{}")]), "[{}]");
+    }
+}

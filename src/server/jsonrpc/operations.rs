@@ -1,0 +1,264 @@
+//! From a JSON-RPC request to the operation and back: which dialect, which parameters, which result.
+//!
+//! The dialect of a slash method that 0.3 and PraisonAI share is told by the request's marks, else by the task it names,
+//! which remembers the dialect that created it, and is 0.3 when there is neither.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, request::Parts};
+use serde_json::{Value, value::RawValue};
+
+use super::{Door, envelope::Request};
+use crate::{
+    error::{Error, Result},
+    server::{
+        Shared,
+        a2a::{Origin, Updates},
+        caller,
+        card::{Base, DOOR, PRAISON_DOOR},
+    },
+    task::{Dialect, TaskId, id_problem},
+    wire::{
+        decode, encode,
+        method::{Method, Operation, marks},
+    },
+};
+
+/// Makes a send idempotent.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Where a stream is to resume.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// What an operation gives.
+pub enum Reply {
+    /// The result, as JSON.
+    Json(Bytes),
+    /// A stream.
+    Updates(Box<Updates>),
+}
+
+/// An error, and the dialect to say it in.
+pub struct Failure {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// The error.
+    pub error: Error,
+}
+
+/// The operations as one HTTP request may call them.
+pub struct Operations<'a> {
+    shared: &'a Shared,
+    door: Door,
+    head: &'a Parts,
+    base: Base,
+}
+
+impl<'a> Operations<'a> {
+    /// The operations for a request with this head.
+    pub fn new(shared: &'a Shared, door: Door, head: &'a Parts) -> Self {
+        let base = shared.cards.base(&head.uri, &head.headers);
+        Self { shared, door, head, base }
+    }
+
+    /// The door that the request came through.
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    /// How often a silent stream says that it is there.
+    pub fn sse_keep_alive(&self) -> Duration {
+        self.shared.settings.sse_keep_alive
+    }
+
+    /// Carries a request out.
+    pub async fn answer(
+        &self,
+        method: Method,
+        request: &Request<'_>,
+    ) -> std::result::Result<(Dialect, Reply), Failure> {
+        let guess = match self.door {
+            Door::Praison => Some(Dialect::Praison),
+            Door::Any => method.dialect,
+        };
+        let fallback = guess.unwrap_or(Dialect::V03);
+        let params = match self.check(request.params) {
+            Ok(params) => params,
+            Err(error) => return Err(Failure { dialect: fallback, error }),
+        };
+        let dialect = guess.or_else(|| marks(method.operation, &params));
+        match method.operation {
+            // The task is read anyway, so that its dialect costs nothing.
+            Operation::GetTask | Operation::CancelTask => {
+                let id = dialect.is_none().then(|| params.get("id")?.as_str().and_then(TaskId::known)).flatten();
+                let record = self.task(method.operation, params, fallback).await;
+                let remembered = match (&record, id) {
+                    (Ok(record), _) => Some(record.dialect),
+                    (Err(_), Some(id)) => self.remembered(id).await,
+                    (Err(_), None) => None,
+                };
+                let dialect = dialect.unwrap_or(older(remembered));
+                match record {
+                    Ok(record) => Ok((dialect, Reply::Json(encode::task(dialect, &record.task)))),
+                    Err(error) => Err(Failure { dialect, error }),
+                }
+            }
+            operation => {
+                let dialect = dialect.unwrap_or(Dialect::V03);
+                match self.run(operation, dialect, params).await {
+                    Ok(reply) => Ok((dialect, reply)),
+                    Err(error) => Err(Failure { dialect, error }),
+                }
+            }
+        }
+    }
+
+    /// Checks what all requests have in common, and reads the parameters.
+    fn check(&self, params: Option<&RawValue>) -> Result<Value> {
+        caller::version(&self.head.headers, self.head.uri.query())?;
+        let Some(raw) = params else { return Ok(Value::Null) };
+        // What is read here is known to be JSON, so that only its depth can be wrong.
+        match serde_json::from_str(raw.get()) {
+            Ok(value @ (Value::Object(_) | Value::Null)) => Ok(value),
+            Ok(_) => Err(Error::invalid("params", "must be an object")),
+            Err(_) => {
+                Err(Error::invalid("params", "must be JSON at most 128 levels deep, without numbers out of range"))
+            }
+        }
+    }
+
+    fn origin(&self, dialect: Dialect) -> Origin {
+        Origin { caller: caller::identify(&self.head.headers), dialect, request_id: String::new() }
+    }
+
+    async fn task(&self, operation: Operation, params: Value, dialect: Dialect) -> Result<crate::task::Record> {
+        let (a2a, origin) = (&self.shared.a2a, self.origin(dialect));
+        if operation == Operation::CancelTask {
+            a2a.cancel(&origin, decode::cancel_task(params, dialect)?).await
+        } else {
+            a2a.get(&origin, decode::get_task(params, dialect)?).await
+        }
+    }
+
+    async fn remembered(&self, id: TaskId) -> Option<Dialect> {
+        let caller = caller::identify(&self.head.headers);
+        self.shared.engine.get(&caller, id, Some(0)).await.ok().map(|record| record.dialect)
+    }
+
+    async fn run(&self, operation: Operation, dialect: Dialect, params: Value) -> Result<Reply> {
+        let a2a = &self.shared.a2a;
+        let mut origin = self.origin(dialect);
+        match operation {
+            Operation::SendMessage => {
+                origin.request_id = request_id(&self.head.headers)?;
+                let answer = a2a.send(&origin, decode::send_message(params, dialect)?).await?;
+                Ok(Reply::Json(encode::send_response(dialect, &answer)))
+            }
+            Operation::SendStreamingMessage => {
+                origin.request_id = request_id(&self.head.headers)?;
+                let updates = a2a.stream(&origin, decode::send_message(params, dialect)?).await?;
+                Ok(Reply::Updates(Box::new(updates)))
+            }
+            Operation::GetTask | Operation::CancelTask => {
+                let record = self.task(operation, params, dialect).await?;
+                Ok(Reply::Json(encode::task(dialect, &record.task)))
+            }
+            Operation::ListTasks => {
+                let list = a2a.list(&origin, decode::list_tasks(params, dialect)?).await?;
+                Ok(Reply::Json(encode::task_list(dialect, &list)))
+            }
+            Operation::SubscribeToTask => {
+                let resume = last_event_id(&self.head.headers)?;
+                let updates = a2a.subscribe(&origin, decode::subscribe(params, dialect)?, resume).await?;
+                Ok(Reply::Updates(Box::new(updates)))
+            }
+            Operation::CreatePushConfig
+            | Operation::GetPushConfig
+            | Operation::ListPushConfigs
+            | Operation::DeletePushConfig => Err(a2a.push_not_supported()),
+            Operation::GetExtendedAgentCard => self.extended_card(dialect, params),
+        }
+    }
+
+    /// PraisonAI's clients get the card that all get; the others' dialects have an error for this.
+    fn extended_card(&self, dialect: Dialect, params: Value) -> Result<Reply> {
+        let request = decode::extended_card(params, dialect)?;
+        match dialect {
+            Dialect::Praison => {
+                let agent = self.shared.engine.agent("")?;
+                let door = if self.door == Door::Praison { PRAISON_DOOR } else { DOOR };
+                Ok(Reply::Json(self.shared.cards.praison_json(&agent, &self.base, door).into()))
+            }
+            Dialect::V1 | Dialect::V03 => Err(self.shared.a2a.no_extended_card(dialect, &request.tenant)),
+        }
+    }
+}
+
+/// The older dialect in which a task is shown that another dialect may have created.
+fn older(remembered: Option<Dialect>) -> Dialect {
+    match remembered {
+        Some(Dialect::Praison) => Dialect::Praison,
+        Some(Dialect::V1 | Dialect::V03) | None => Dialect::V03,
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Result<String> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(String::new()) };
+    let text = value.to_str().map_err(|_| Error::invalid("Idempotency-Key", "must be ASCII text"))?;
+    match id_problem(text) {
+        Some(problem) => Err(Error::invalid("Idempotency-Key", problem)),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    // A client that has seen no event yet may send the header without a value.
+    if text.is_empty() && value.is_empty() {
+        return Ok(None);
+    }
+    let sequence = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    sequence.map(Some).ok_or_else(|| Error::invalid("Last-Event-ID", "must be the id of an event: a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, http::HeaderValue::from_bytes(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn the_position_to_resume_from_is_a_number() {
+        assert_eq!(last_event_id(&HeaderMap::new()), Ok(None));
+        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"")), Ok(None));
+        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"0")), Ok(Some(0)));
+        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"17")), Ok(Some(17)));
+        for value in [&b"-1"[..], b"+1", b"x", b"1.0", b"99999999999999999999", b"\xff"] {
+            let error = last_event_id(&headers(LAST_EVENT_ID, value)).unwrap_err();
+            assert_eq!(error.field_violations()[0].field, "Last-Event-ID");
+        }
+    }
+
+    #[test]
+    fn the_idempotency_key_is_bounded_text() {
+        assert_eq!(request_id(&HeaderMap::new()), Ok(String::new()));
+        assert_eq!(request_id(&headers(IDEMPOTENCY_KEY, b"k-1")), Ok("k-1".to_owned()));
+        for value in [&[b'x'; 257][..], b"\xff", b"a\tb"] {
+            let error = request_id(&headers(IDEMPOTENCY_KEY, value)).unwrap_err();
+            assert_eq!(error.field_violations()[0].field, "Idempotency-Key");
+        }
+    }
+
+    #[test]
+    fn a_slash_method_shows_only_older_dialects() {
+        assert_eq!(older(Some(Dialect::Praison)), Dialect::Praison);
+        for remembered in [Some(Dialect::V1), Some(Dialect::V03), None] {
+            assert_eq!(older(remembered), Dialect::V03);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The doors: gRPC and JSON-RPC on one port, agent cards, health and metrics.
+//!
+//! A door decodes, calls the engine and encodes; nothing else. What the A2A bindings share is in [`a2a`], the one error
+//! table in [`status`].
+
+mod a2a;
+mod caller;
+mod card;
+mod grpc;
+mod jsonrpc;
+mod listen;
+mod observe;
+mod ops;
+mod settings;
+mod sse;
+mod status;
+
+pub use card::Base;
+pub use settings::Settings;
+
+use std::{future::Future, io, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    routing::{get, post},
+};
+use tokio::net::TcpListener;
+
+use self::{a2a::A2a, card::Cards, jsonrpc::Door};
+use crate::{engine::Engine, metrics::Metrics};
+
+/// What all doors share.
+struct Shared {
+    engine: Engine,
+    a2a: A2a,
+    cards: Arc<Cards>,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+}
+
+/// Serves all doors on a listener until `shutdown`, then lets requests finish for at most the drain deadline.
+///
+/// The engine is told to drain when the shutdown begins, so that streams end; stopping it is left to the caller.
+///
+/// # Errors
+/// `InvalidInput` when the public URL is not an http or https URL; otherwise when the listener cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let public = settings.public_url.as_deref().map(|url| {
+        Base::parse(url).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("not an http URL: {url}")))
+    });
+    let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, settings.merged_card));
+    let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
+    let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
+    let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;
+    let drain = async || {
+        engine.drain();
+        health.stop().await;
+    };
+    listen::serve(listener, grpc.merge(router(shared)), &settings, shutdown, drain).await
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let door = |door: Door| {
+        post(async move |State(shared): State<Arc<Shared>>, request: Request| {
+            jsonrpc::serve(shared, door, request).await
+        })
+    };
+    let card = |path: card::Path| {
+        get(async move |shared: State<Arc<Shared>>, request: Request| ops::card(shared, path, request).await)
+    };
+    Router::new()
+        .route("/", door(Door::Any).get(ops::welcome))
+        .route(card::DOOR, door(Door::Any))
+        .route("/a2a/", door(Door::Any))
+        .route(card::PRAISON_DOOR, door(Door::Praison))
+        .route("/praisonai/a2a/", door(Door::Praison))
+        .route("/.well-known/agent-card.json", card(card::Path::AgentCard))
+        .route("/.well-known/agent.json", card(card::Path::Agent))
+        .route("/praisonai/.well-known/agent.json", card(card::Path::Praison))
+        .route("/healthz", get(ops::alive))
+        .route("/readyz", get(ops::ready))
+        .route("/metrics", get(ops::metrics))
+        .route("/status", get(ops::praison_status))
+        .fallback(ops::not_found)
+        .with_state(shared)
+}

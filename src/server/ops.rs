@@ -1,0 +1,121 @@
+//! What operators and curious visitors ask: health, metrics, what this is.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{Shared, caller, card, grpc, observe::Observation, status};
+use crate::error::{Error, Result};
+
+/// The content type of the metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The paths that exist, for those who ask for others.
+const PATHS: [&str; 11] = [
+    "POST /a2a",
+    "POST /praisonai/a2a",
+    "GET /.well-known/agent-card.json",
+    "GET /.well-known/agent.json",
+    "GET /praisonai/.well-known/agent.json",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /status",
+    "gRPC a2a.gateway.v1.Gateway",
+    "gRPC lf.a2a.v1.A2AService",
+];
+
+const WELCOME: &str = "\
+a2a-gateway: durable tasks in front of A2A agents.
+
+JSON-RPC (A2A 1.0, 0.3, PraisonAI)   POST /a2a
+gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService
+Agent card                           GET /.well-known/agent-card.json
+Health, metrics                      GET /healthz, /readyz, /metrics
+";
+
+type Gateway = State<Arc<Shared>>;
+
+/// `GET /`.
+pub async fn welcome() -> &'static str {
+    WELCOME
+}
+
+/// `GET /healthz`: the process answers.
+pub async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: the store takes writes.
+pub async fn ready(State(shared): Gateway) -> Response {
+    match shared.engine.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+/// `GET /metrics`.
+pub async fn metrics(State(shared): Gateway) -> Response {
+    if let Err(error) = shared.engine.measure().await {
+        tracing::warn!(%error, "the tasks by state are not up to date in these metrics");
+    }
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.render()).into_response()
+}
+
+/// `GET /status`, which PraisonAI's tools ask.
+pub async fn praison_status(State(shared): Gateway) -> Response {
+    match shared.engine.agent("") {
+        Ok(agent) => {
+            let (name, version) = (&agent.card.name, &agent.card.version);
+            answer(StatusCode::OK, &json!({"status": "ok", "name": name, "version": version}))
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// A card of the default agent, by path.
+pub async fn card(State(shared): Gateway, path: card::Path, request: Request) -> Response {
+    let mut seen = Observation::start(&shared.metrics, "http", "GetAgentCard");
+    let json = || -> Result<String> {
+        let version = caller::version(request.headers(), request.uri().query())?;
+        let agent = shared.engine.agent("")?;
+        Ok(shared.cards.json(&agent, &shared.cards.base(request.uri(), request.headers()), path, version))
+    };
+    match json() {
+        Ok(json) => {
+            seen.answered();
+            seen.succeed();
+            shared.cards.answer(request.headers(), json).into_response()
+        }
+        Err(error) => {
+            seen.fail(&error);
+            refuse(&error)
+        }
+    }
+}
+
+/// Any other path.
+pub async fn not_found(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(128).collect();
+    if grpc::is_grpc(&request) {
+        return grpc::unimplemented(&path);
+    }
+    let body = json!({"error": {
+        "code": 404, "status": "NOT_FOUND", "message": format!("there is nothing at {path}"), "paths": PATHS,
+    }});
+    answer(StatusCode::NOT_FOUND, &body)
+}
+
+fn refuse(error: &Error) -> Response {
+    let (code, body) = status::http(error);
+    answer(code, &body)
+}
+
+fn answer(code: StatusCode, body: &Value) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,392 @@
+//! The one error table: how each kind of error looks on each binding.
+//!
+//! HTTP and gRPC statuses follow the A2A text since 1.0.1. What the table names is a promise to clients: codes and
+//! reasons never change, messages may.
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    error::{Error, ErrorKind, Violation},
+    task::Dialect,
+    wire::praisonai,
+};
+
+/// `domain` of errors that A2A names.
+const A2A_DOMAIN: &str = "a2a-protocol.org";
+/// `domain` of all others.
+const OWN_DOMAIN: &str = "a2a-gateway";
+/// The longest message sent, in characters. gRPC puts it into a header, whose size clients limit.
+const MAX_MESSAGE: usize = 1000;
+/// The most field violations sent with one error, for the same reason.
+const MAX_VIOLATIONS: usize = 16;
+
+/// How one kind of error looks on every binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `google.rpc.ErrorInfo.reason`.
+    pub reason: &'static str,
+    /// The outcome in metrics: the reason in lower case.
+    pub outcome: &'static str,
+    /// `google.rpc.ErrorInfo.domain`.
+    pub domain: &'static str,
+    /// The gRPC code.
+    pub grpc: Code,
+    /// The HTTP status, where errors have one.
+    pub http: StatusCode,
+    /// The JSON-RPC code in A2A 1.0.
+    pub v1: i32,
+    /// The JSON-RPC code in A2A 0.3, which has neither -32008 nor -32009.
+    pub v03: i32,
+    /// The JSON-RPC code in PraisonAI's dialect, which has -32000 and -32002 only.
+    pub praison: i32,
+}
+
+/// The row of an error kind.
+pub fn row(kind: ErrorKind) -> Row {
+    use ErrorKind as K;
+    match kind {
+        K::InvalidArgument => {
+            own(("INVALID_ARGUMENT", "invalid_argument"), Code::InvalidArgument, 400, [-32602, -32602, -32602])
+        }
+        K::TaskNotFound => a2a(("TASK_NOT_FOUND", "task_not_found"), Code::NotFound, 404, [-32001, -32001, -32000]),
+        K::TaskNotCancelable => {
+            a2a(("TASK_NOT_CANCELABLE", "task_not_cancelable"), Code::FailedPrecondition, 400, [-32002, -32002, -32002])
+        }
+        K::PushNotificationNotSupported => a2a(
+            ("PUSH_NOTIFICATION_NOT_SUPPORTED", "push_notification_not_supported"),
+            Code::FailedPrecondition,
+            400,
+            [-32003, -32003, -32601],
+        ),
+        K::UnsupportedOperation => a2a(
+            ("UNSUPPORTED_OPERATION", "unsupported_operation"),
+            Code::FailedPrecondition,
+            400,
+            [-32004, -32004, -32600],
+        ),
+        K::ContentTypeNotSupported => a2a(
+            ("CONTENT_TYPE_NOT_SUPPORTED", "content_type_not_supported"),
+            Code::InvalidArgument,
+            400,
+            [-32005, -32005, -32600],
+        ),
+        K::InvalidAgentResponse => {
+            a2a(("INVALID_AGENT_RESPONSE", "invalid_agent_response"), Code::Internal, 500, [-32006, -32006, -32603])
+        }
+        K::ExtendedAgentCardNotConfigured => a2a(
+            ("EXTENDED_AGENT_CARD_NOT_CONFIGURED", "extended_agent_card_not_configured"),
+            Code::FailedPrecondition,
+            400,
+            [-32007, -32007, -32600],
+        ),
+        K::ExtensionSupportRequired => a2a(
+            ("EXTENSION_SUPPORT_REQUIRED", "extension_support_required"),
+            Code::FailedPrecondition,
+            400,
+            [-32008, -32004, -32600],
+        ),
+        K::VersionNotSupported => a2a(
+            ("VERSION_NOT_SUPPORTED", "version_not_supported"),
+            Code::FailedPrecondition,
+            400,
+            [-32009, -32004, -32600],
+        ),
+        K::AgentNotFound => own(("AGENT_NOT_FOUND", "agent_not_found"), Code::NotFound, 404, [-32001, -32001, -32000]),
+        K::RequestIdReused => {
+            own(("REQUEST_ID_REUSED", "request_id_reused"), Code::AlreadyExists, 409, [-32602, -32602, -32602])
+        }
+        K::SequenceTrimmed => {
+            own(("SEQUENCE_TRIMMED", "sequence_trimmed"), Code::OutOfRange, 400, [-32602, -32602, -32602])
+        }
+        K::SequenceAhead => own(("SEQUENCE_AHEAD", "sequence_ahead"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
+        K::CursorTrimmed => own(("CURSOR_TRIMMED", "cursor_trimmed"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
+        K::Conflict => own(("CONFLICT", "conflict"), Code::Aborted, 409, [-32603, -32603, -32603]),
+        K::StoreFull => own(("STORE_FULL", "store_full"), Code::ResourceExhausted, 507, [-32603, -32603, -32603]),
+        K::Unavailable => own(("UNAVAILABLE", "unavailable"), Code::Unavailable, 503, [-32603, -32603, -32603]),
+        K::Internal => own(("INTERNAL", "internal"), Code::Internal, 500, [-32603, -32603, -32603]),
+    }
+}
+
+fn a2a(name: (&'static str, &'static str), grpc: Code, http: u16, codes: [i32; 3]) -> Row {
+    Row { domain: A2A_DOMAIN, ..own(name, grpc, http, codes) }
+}
+
+fn own((reason, outcome): (&'static str, &'static str), grpc: Code, http: u16, [v1, v03, praison]: [i32; 3]) -> Row {
+    let http = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Row { reason, outcome, domain: OWN_DOMAIN, grpc, http, v1, v03, praison }
+}
+
+/// The error as a gRPC status: `ErrorInfo` always, `BadRequest` when fields are wrong.
+pub fn grpc(error: &Error) -> Status {
+    let row = row(error.kind());
+    let metadata: HashMap<_, _> = error.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(row.reason, row.domain, metadata);
+    for violation in error.field_violations().iter().take(MAX_VIOLATIONS) {
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    Status::with_error_details(row.grpc, shorten(error.message().to_owned()), details)
+}
+
+/// The `error` member of a JSON-RPC answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RpcError {
+    /// The code.
+    pub code: i32,
+    /// The message.
+    pub message: String,
+    /// `google.rpc` details; left out in PraisonAI's dialect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl RpcError {
+    /// -32700: the body is not JSON.
+    pub fn parse(message: &str) -> Self {
+        Self::plain(-32700, message)
+    }
+
+    /// -32600: the body is JSON, but not a request.
+    pub fn invalid_request(message: &str) -> Self {
+        Self::plain(-32600, message)
+    }
+
+    /// -32601: no dialect has the method.
+    pub fn method_not_found(name: &str) -> Self {
+        Self::plain(-32601, &format!("Method not found: {}", name.chars().take(64).collect::<String>()))
+    }
+
+    fn plain(code: i32, message: &str) -> Self {
+        Self { code, message: message.to_owned(), data: None }
+    }
+}
+
+/// The error as a JSON-RPC error of the dialect. `method`: the method that was called.
+pub fn jsonrpc(error: &Error, dialect: Dialect, method: &str) -> RpcError {
+    let row = row(error.kind());
+    match dialect {
+        Dialect::V1 => RpcError { code: row.v1, message: json_message(error), data: Some(details(error).into()) },
+        Dialect::V03 => RpcError { code: row.v03, message: json_message(error), data: Some(details(error).into()) },
+        Dialect::Praison => {
+            RpcError { code: row.praison, message: shorten(praisonai::error_message(error, method)), data: None }
+        }
+    }
+}
+
+/// The error as an HTTP status and a JSON body in the form of A2A 1.0's REST binding.
+pub fn http(error: &Error) -> (StatusCode, Value) {
+    let row = row(error.kind());
+    let body = json!({"error": {
+        "code": row.http.as_u16(),
+        "status": code_name(row.grpc),
+        "message": json_message(error),
+        "details": details(error),
+    }});
+    (row.http, body)
+}
+
+/// `google.rpc` details in ProtoJSON.
+fn details(error: &Error) -> Vec<Value> {
+    let row = row(error.kind());
+    let mut info = json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": row.reason, "domain": row.domain,
+    });
+    if !error.metadata().is_empty() {
+        let metadata = error.metadata().iter().map(|(k, v)| ((*k).to_owned(), Value::from(v.as_str())));
+        info["metadata"] = Value::Object(metadata.collect());
+    }
+    let mut details = vec![info];
+    let violations = error.field_violations();
+    if !violations.is_empty() {
+        let fields: Vec<_> = violations.iter().take(MAX_VIOLATIONS).map(json_violation).collect();
+        details.push(json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": fields}));
+    }
+    details
+}
+
+fn json_violation(violation: &Violation) -> Value {
+    json!({"field": json_path(&violation.field), "description": violation.description})
+}
+
+/// The message with fields named as JSON names them.
+fn json_message(error: &Error) -> String {
+    let violations = error.field_violations();
+    if violations.is_empty() {
+        return shorten(error.message().to_owned());
+    }
+    let named: Vec<_> = violations
+        .iter()
+        .take(MAX_VIOLATIONS)
+        .map(|violation| format!("{} {}", json_path(&violation.field), violation.description))
+        .collect();
+    shorten(named.join("; "))
+}
+
+/// A path of proto names in JSON names: `message.parts[0].media_type` becomes `message.parts[0].mediaType`.
+fn json_path(path: &str) -> String {
+    let mut camel = String::with_capacity(path.len());
+    let mut raise = false;
+    for c in path.chars() {
+        match c {
+            '_' if !camel.is_empty() && !camel.ends_with('.') => raise = true,
+            c if raise => {
+                camel.push(c.to_ascii_uppercase());
+                raise = false;
+            }
+            c => camel.push(c),
+        }
+    }
+    camel
+}
+
+fn shorten(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// The code's name in the contracts: `NOT_FOUND`.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [ErrorKind; 19] = [
+        ErrorKind::InvalidArgument,
+        ErrorKind::TaskNotFound,
+        ErrorKind::TaskNotCancelable,
+        ErrorKind::PushNotificationNotSupported,
+        ErrorKind::UnsupportedOperation,
+        ErrorKind::ContentTypeNotSupported,
+        ErrorKind::InvalidAgentResponse,
+        ErrorKind::ExtendedAgentCardNotConfigured,
+        ErrorKind::ExtensionSupportRequired,
+        ErrorKind::VersionNotSupported,
+        ErrorKind::AgentNotFound,
+        ErrorKind::RequestIdReused,
+        ErrorKind::SequenceTrimmed,
+        ErrorKind::SequenceAhead,
+        ErrorKind::CursorTrimmed,
+        ErrorKind::Conflict,
+        ErrorKind::StoreFull,
+        ErrorKind::Unavailable,
+        ErrorKind::Internal,
+    ];
+
+    /// The A2A rows as the text has them since 1.0.1: kind, JSON-RPC code, gRPC code, HTTP status.
+    const A2A: [(ErrorKind, i32, Code, u16); 9] = [
+        (ErrorKind::TaskNotFound, -32001, Code::NotFound, 404),
+        (ErrorKind::TaskNotCancelable, -32002, Code::FailedPrecondition, 400),
+        (ErrorKind::PushNotificationNotSupported, -32003, Code::FailedPrecondition, 400),
+        (ErrorKind::UnsupportedOperation, -32004, Code::FailedPrecondition, 400),
+        (ErrorKind::ContentTypeNotSupported, -32005, Code::InvalidArgument, 400),
+        (ErrorKind::InvalidAgentResponse, -32006, Code::Internal, 500),
+        (ErrorKind::ExtendedAgentCardNotConfigured, -32007, Code::FailedPrecondition, 400),
+        (ErrorKind::ExtensionSupportRequired, -32008, Code::FailedPrecondition, 400),
+        (ErrorKind::VersionNotSupported, -32009, Code::FailedPrecondition, 400),
+    ];
+
+    #[test]
+    fn the_a2a_rows_are_those_of_the_text() {
+        for (kind, code, grpc, http) in A2A {
+            let row = row(kind);
+            assert_eq!((row.v1, row.grpc, row.http.as_u16()), (code, grpc, http), "{kind:?}");
+            assert_eq!(row.domain, A2A_DOMAIN);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_form_on_every_binding() {
+        let mut reasons = std::collections::HashSet::new();
+        for kind in KINDS {
+            let error = Error::new(kind, "what happened").with("taskId", "t-1");
+            let row = row(kind);
+            assert!(reasons.insert(row.reason), "{} twice", row.reason);
+            assert_eq!(row.outcome, row.reason.to_lowercase());
+            assert_eq!(row.domain == A2A_DOMAIN, A2A.iter().any(|(named, ..)| *named == kind), "{kind:?}");
+            assert!(row.http.is_client_error() || row.http.is_server_error());
+
+            let status = grpc(&error);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (row.grpc, row.reason, row.domain));
+            assert_eq!(info.metadata["taskId"], "t-1");
+
+            let v1 = jsonrpc(&error, Dialect::V1, "GetTask");
+            let info = &v1.data.as_ref().unwrap()[0];
+            assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
+            assert_eq!((info["reason"].as_str(), info["domain"].as_str()), (Some(row.reason), Some(row.domain)));
+            assert_eq!(info["metadata"]["taskId"], "t-1");
+
+            let v03 = jsonrpc(&error, Dialect::V03, "tasks/get");
+            assert!((-32007..=-32001).contains(&v03.code) || [-32602, -32603].contains(&v03.code), "{kind:?}");
+
+            let praison = jsonrpc(&error, Dialect::Praison, "tasks/get");
+            assert!(praison.data.is_none());
+            assert!([-32000, -32002, -32600, -32601, -32602, -32603].contains(&praison.code), "{kind:?}");
+
+            let (code, body) = http(&error);
+            assert_eq!(body["error"]["code"], code.as_u16());
+            assert_eq!(body["error"]["details"][0]["reason"], row.reason);
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_named_in_each_bindings_own_spelling() {
+        let error = Error::invalid("message.parts[0].media_type", "must be short");
+        let bad = grpc(&error).get_details_bad_request().unwrap();
+        assert_eq!(bad.field_violations[0].field, "message.parts[0].media_type");
+        let rpc = jsonrpc(&error, Dialect::V1, "SendMessage");
+        assert_eq!(rpc.code, -32602);
+        assert_eq!(rpc.message, "message.parts[0].mediaType must be short");
+        let bad = &rpc.data.unwrap()[1];
+        assert_eq!(bad["@type"], "type.googleapis.com/google.rpc.BadRequest");
+        assert_eq!(bad["fieldViolations"][0]["field"], "message.parts[0].mediaType");
+        assert_eq!(bad["fieldViolations"][0]["description"], "must be short");
+    }
+
+    #[test]
+    fn a_thousand_violations_do_not_make_a_giant_answer() {
+        let violations = (0..1000).map(|i| Violation { field: format!("parts[{i}]"), description: "é".repeat(50) });
+        let error = Error::violations(violations.collect());
+        let status = grpc(&error);
+        assert!(status.message().chars().count() <= MAX_MESSAGE + 1);
+        assert!(status.details().len() < 8 * 1024, "{}", status.details().len());
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
+    }
+
+    #[test]
+    fn paths_become_json_names() {
+        assert_eq!(json_path("configuration.history_length"), "configuration.historyLength");
+        assert_eq!(json_path("a_b[0].c_d_e"), "aB[0].cDE");
+        assert_eq!(json_path("Last-Event-ID"), "Last-Event-ID");
+        assert_eq!(json_path("_meta.x"), "_meta.x");
+    }
+}
