@@ -1,6 +1,7 @@
 //! A durable gateway in front of A2A agents.
 
 pub mod agent;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod metrics;
