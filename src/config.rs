@@ -143,7 +143,7 @@ pub struct Sources {
 /// A flag that was given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// As the person wrote it: `--listen`.
+    /// As the person wrote it, with the key where it is free: `--listen`, `--set server.listen`.
     pub name: String,
     /// The setting it stands for: `server.listen`.
     pub key: String,

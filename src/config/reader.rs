@@ -65,8 +65,7 @@ impl Reader {
         for (n, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !self.known.contains(entry.key.as_str()))
         {
             let hint = nearest(&entry.key, self.known.iter().copied());
-            let what = if entry.origin.ends_with(&entry.key) { String::new() } else { format!("{}: ", entry.key) };
-            let text = unknown(&format!("{what}no such setting"), hint);
+            let text = unknown("no such setting", hint);
             self.problems.push((n, Problem { origin: entry.origin.clone(), text }));
         }
         self.problems.sort_by_key(|(n, _)| *n);
