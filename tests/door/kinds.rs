@@ -1,0 +1,70 @@
+//! The errors that tests expect, each with its form on every binding: a table of its own, so that a change of the
+//! gateway's is noticed.
+
+use tonic::Code;
+
+use super::{Dialect, Fault};
+
+/// One kind of error.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    reason: &'static str,
+    domain: &'static str,
+    grpc: Code,
+    v1: i32,
+    v03: i32,
+    praison: i32,
+}
+
+const fn a2a(reason: &'static str, grpc: Code, [v1, v03, praison]: [i32; 3]) -> Kind {
+    Kind { reason, domain: "a2a-protocol.org", grpc, v1, v03, praison }
+}
+
+const fn own(reason: &'static str, grpc: Code, [v1, v03, praison]: [i32; 3]) -> Kind {
+    Kind { reason, domain: "a2a-gateway", grpc, v1, v03, praison }
+}
+
+pub const TASK_NOT_FOUND: Kind = a2a("TASK_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
+pub const TASK_NOT_CANCELABLE: Kind = a2a("TASK_NOT_CANCELABLE", Code::FailedPrecondition, [-32002, -32002, -32002]);
+pub const PUSH_NOT_SUPPORTED: Kind =
+    a2a("PUSH_NOTIFICATION_NOT_SUPPORTED", Code::FailedPrecondition, [-32003, -32003, -32601]);
+pub const UNSUPPORTED_OPERATION: Kind =
+    a2a("UNSUPPORTED_OPERATION", Code::FailedPrecondition, [-32004, -32004, -32600]);
+pub const EXTENDED_CARD_NOT_CONFIGURED: Kind =
+    a2a("EXTENDED_AGENT_CARD_NOT_CONFIGURED", Code::FailedPrecondition, [-32007, -32007, -32600]);
+pub const VERSION_NOT_SUPPORTED: Kind =
+    a2a("VERSION_NOT_SUPPORTED", Code::FailedPrecondition, [-32009, -32004, -32600]);
+pub const INVALID_ARGUMENT: Kind = own("INVALID_ARGUMENT", Code::InvalidArgument, [-32602, -32602, -32602]);
+pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
+pub const REQUEST_ID_REUSED: Kind = own("REQUEST_ID_REUSED", Code::AlreadyExists, [-32602, -32602, -32602]);
+pub const SEQUENCE_AHEAD: Kind = own("SEQUENCE_AHEAD", Code::OutOfRange, [-32602, -32602, -32602]);
+
+impl Fault {
+    /// Checks that it is of the kind, in its form.
+    #[track_caller]
+    pub fn is(&self, kind: &Kind) -> &Self {
+        let code = match self.form {
+            None => kind.grpc as i32,
+            Some(Dialect::V1) => kind.v1,
+            Some(Dialect::V03) => kind.v03,
+            Some(Dialect::Praison) => kind.praison,
+        };
+        assert_eq!(self.code, code, "{} expected, got {self:?}", kind.reason);
+        assert!(!self.message.is_empty());
+        if self.form == Some(Dialect::Praison) {
+            assert!(self.info.is_none());
+        } else {
+            let (reason, domain, _) = self.info.as_ref().expect("an ErrorInfo");
+            assert_eq!((reason.as_str(), domain.as_str()), (kind.reason, kind.domain), "{self:?}");
+        }
+        self
+    }
+
+    /// Checks that it is about the field, given in proto names.
+    #[track_caller]
+    pub fn is_about(&self, field: &str) -> &Self {
+        self.is(&INVALID_ARGUMENT);
+        assert!(self.names(field), "{field} is not named by {self:?}");
+        self
+    }
+}
