@@ -198,7 +198,8 @@ impl A2a {
 
     fn updates(&self, origin: &Origin, watch: Watch, history_length: Option<i32>, opening: Opening) -> Updates {
         let dialect = origin.dialect;
-        Updates { watch, dialect, history_length, opening, idle: self.auth_required_idle, idle_until: None }
+        let idle = self.auth_required_idle;
+        Updates { watch, dialect, history_length, opening, artifacts: false, idle, idle_until: None }
     }
 }
 
@@ -220,6 +221,8 @@ pub struct Updates {
     dialect: Dialect,
     history_length: Option<i32>,
     opening: Opening,
+    /// Whether the task is known to have artifacts; kept for PraisonAI's dialect only.
+    artifacts: bool,
     idle: Duration,
     /// Set while the task waits for an authorization.
     idle_until: Option<Instant>,
@@ -251,7 +254,7 @@ impl Updates {
     fn adapt(&mut self, mut batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
         let plain =
             |event: &Arc<Event>| matches!(event.payload(), Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_));
-        if !batch.iter().all(plain) {
+        if self.dialect == Dialect::Praison || !batch.iter().all(plain) {
             batch = batch.into_iter().flat_map(|event| self.adapt_one(event)).flatten().collect();
         }
         if !batch.is_empty() {
@@ -265,6 +268,11 @@ impl Updates {
         let opening = self.opening;
         let as_payload =
             |payload| Some(Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload)));
+        self.artifacts |= match event.payload() {
+            Payload::Task(task) => !task.artifacts.is_empty(),
+            Payload::ArtifactUpdate(_) => true,
+            Payload::StatusUpdate(_) | Payload::Message(_) => false,
+        };
         let adapted = match event.payload() {
             Payload::Message(message) if message.role != i32::from(Role::Agent) => return [None, None],
             Payload::Message(_) if opening == Opening::Answer => [Some(event), None],
@@ -280,10 +288,21 @@ impl Updates {
                 cut_history(&mut task, self.history_length);
                 [as_payload(Payload::Task(task)), None]
             }
+            Payload::StatusUpdate(update) => match self.reply_without_artifact(update) {
+                Some(reply) => [as_payload(Payload::Message(reply)), Some(event)],
+                None => [Some(event), None],
+            },
             _ => [Some(event), None],
         };
         self.opening = Opening::Done;
         adapted
+    }
+
+    /// The message that completes a task without artifacts, for PraisonAI's clients, who look for it in an artifact.
+    fn reply_without_artifact(&self, update: &TaskStatusUpdateEvent) -> Option<Message> {
+        let status = update.status.as_ref().filter(|_| self.dialect == Dialect::Praison && !self.artifacts)?;
+        let reply = status.message.as_ref().filter(|_| status.state() == TaskState::Completed)?;
+        (!reply.parts.is_empty()).then(|| reply.clone())
     }
 }
 
