@@ -81,12 +81,14 @@ impl<'a> Operations<'a> {
             Door::Praison => Some(Dialect::Praison),
             Door::Any => method.dialect,
         };
-        let fallback = guess.unwrap_or(Dialect::V03);
-        let params = match self.check(request.params) {
+        let params = read(request.params);
+        let dialect = guess.or_else(|| marks(method.operation, params.as_ref().ok()?));
+        let fallback = dialect.unwrap_or(Dialect::V03);
+        let version = caller::version(&self.head.headers, self.head.uri.query());
+        let params = match version.and(params) {
             Ok(params) => params,
             Err(error) => return Err(Failure { dialect: fallback, error }),
         };
-        let dialect = guess.or_else(|| marks(method.operation, &params));
         match method.operation {
             // The task is read anyway, so that its dialect costs nothing.
             Operation::GetTask | Operation::CancelTask => {
@@ -103,27 +105,10 @@ impl<'a> Operations<'a> {
                     Err(error) => Err(Failure { dialect, error }),
                 }
             }
-            operation => {
-                let dialect = dialect.unwrap_or(Dialect::V03);
-                match self.run(operation, dialect, params).await {
-                    Ok(reply) => Ok((dialect, reply)),
-                    Err(error) => Err(Failure { dialect, error }),
-                }
-            }
-        }
-    }
-
-    /// Checks what all requests have in common, and reads the parameters.
-    fn check(&self, params: Option<&RawValue>) -> Result<Value> {
-        caller::version(&self.head.headers, self.head.uri.query())?;
-        let Some(raw) = params else { return Ok(Value::Null) };
-        // What is read here is known to be JSON, so that only its depth can be wrong.
-        match serde_json::from_str(raw.get()) {
-            Ok(value @ (Value::Object(_) | Value::Null)) => Ok(value),
-            Ok(_) => Err(Error::invalid("params", "must be an object")),
-            Err(_) => {
-                Err(Error::invalid("params", "must be JSON at most 128 levels deep, without numbers out of range"))
-            }
+            operation => match self.run(operation, fallback, params).await {
+                Ok(reply) => Ok((fallback, reply)),
+                Err(error) => Err(Failure { dialect: fallback, error }),
+            },
         }
     }
 
@@ -191,6 +176,17 @@ impl<'a> Operations<'a> {
             }
             Dialect::V1 | Dialect::V03 => Err(self.shared.a2a.no_extended_card(dialect, &request.tenant)),
         }
+    }
+}
+
+/// Reads the parameters.
+fn read(params: Option<&RawValue>) -> Result<Value> {
+    let Some(raw) = params else { return Ok(Value::Null) };
+    // What is read here is known to be JSON, so that only its depth can be wrong.
+    match serde_json::from_str(raw.get()) {
+        Ok(value @ (Value::Object(_) | Value::Null)) => Ok(value),
+        Ok(_) => Err(Error::invalid("params", "must be an object")),
+        Err(_) => Err(Error::invalid("params", "must be JSON at most 128 levels deep, without numbers out of range")),
     }
 }
 
