@@ -3,7 +3,8 @@
 mod door;
 
 use a2a_gateway::proto::{
-    a2a::{Message, Part, part::Content},
+    a2a::{self, Message, Part, SendMessageRequest, part::Content},
+    gateway::{ListTasksRequest, SubmitTaskRequest, WatchTaskRequest, WatchTasksRequest},
     well_known::{Duration, Kind, ListValue, Struct, Timestamp, Value as Data},
 };
 use door::{grpc::fault, kinds::*, *};
@@ -104,15 +105,22 @@ fn push(message: &mut Value, mut part: Value) {
 /// Sends the message by every operation of a gRPC door that takes one.
 async fn send_proto(client: &Client, message: Message) -> Vec<Fault> {
     if client.door == Door::Gateway {
-        let request = a2a_gateway::proto::gateway::SubmitTaskRequest { message: Some(message), ..Default::default() };
+        let request = SubmitTaskRequest { message: Some(message), ..Default::default() };
         return vec![fault(client.gateway().submit_task(request).await.unwrap_err())];
     }
-    let request = a2a_gateway::proto::a2a::SendMessageRequest { message: Some(message), ..Default::default() };
+    let request = SendMessageRequest { message: Some(message), ..Default::default() };
     let mut a2a = client.a2a();
     vec![
         fault(a2a.send_message(request.clone()).await.unwrap_err()),
         fault(a2a.send_streaming_message(request).await.unwrap_err()),
     ]
+}
+
+/// Params with a mark of the door's dialect that no fault of the message takes away.
+fn marked(client: &Client, message: Value) -> Value {
+    let configuration =
+        if client.door == Door::V03 { json!({"blocking": true}) } else { json!({"returnImmediately": true}) };
+    json!({"message": message, "configuration": configuration})
 }
 
 /// Sends params by every operation of a JSON door that takes messages.
@@ -139,7 +147,7 @@ async fn a_wrong_message_is_refused_by_field_on_every_door_and_nothing_is_stored
             } else {
                 let mut message = client.message("hello");
                 json(&mut message);
-                send_json(&client, &json!({"message": message})).await
+                send_json(&client, &marked(&client, message)).await
             };
             for fault in faults {
                 assert!(fault.is(&INVALID_ARGUMENT).names(field), "{door:?}: {field} is not named by {fault:?}");
@@ -151,10 +159,7 @@ async fn a_wrong_message_is_refused_by_field_on_every_door_and_nothing_is_stored
         for (field, spoil) in &JSON_ONLY {
             let mut message = client.message("hello");
             spoil(&mut message);
-            // Marks of the dialect that the fault may have taken away.
-            let configuration =
-                if door == Door::V03 { json!({"blocking": true}) } else { json!({"returnImmediately": true}) };
-            for fault in send_json(&client, &json!({"message": message, "configuration": configuration})).await {
+            for fault in send_json(&client, &marked(&client, message)).await {
                 assert!(fault.is(&INVALID_ARGUMENT).names(field), "{door:?}: {field} is not named by {fault:?}");
             }
         }
@@ -173,8 +178,7 @@ async fn all_that_is_wrong_is_told_at_once() {
         } else {
             let message =
                 json!({"kind": (door == Door::V03).then_some("message"), "messageId": 1, "role": 99, "parts": 3});
-            let configuration = if door.is_praison() { json!({"returnImmediately": true}) } else { json!({}) };
-            send_json(&client, &json!({"message": message, "configuration": configuration})).await
+            send_json(&client, &marked(&client, message)).await
         };
         for fault in faults {
             for field in ["message.message_id", "message.role", "message.parts"] {
@@ -210,8 +214,8 @@ async fn what_is_required_is_asked_for() {
             assert!(fault.is(&INVALID_ARGUMENT).message.contains("params"), "{fault:?}");
         }
     }
-    let fault = gateway.client(Door::PraisonOwn).call("message/send", json!({}), Dialect::Praison, &[]).await;
-    assert_eq!(fault.unwrap_err().message, "Invalid params: 'message' required");
+    let refused = gateway.client(Door::PraisonOwn).call("message/send", json!({}), Dialect::Praison, &[]).await;
+    assert_eq!(refused.unwrap_err().message, "Invalid params: 'message' required");
     for door in [Door::Gateway, Door::A2aGrpc] {
         let client = gateway.client(door);
         let field = if door == Door::Gateway { "task_id" } else { "id" };
@@ -222,15 +226,12 @@ async fn what_is_required_is_asked_for() {
         }
     }
     fault_of_submit(&gateway, |request| request.message = None).await.is_about("message");
-    let empty = a2a_gateway::proto::a2a::SendMessageRequest::default();
+    let empty = SendMessageRequest::default();
     fault(gateway.client(Door::A2aGrpc).a2a().send_message(empty).await.unwrap_err()).is_about("message");
     assert_eq!(gateway.count().await, 0);
 }
 
-async fn fault_of_submit(
-    gateway: &Gateway,
-    spoil: impl FnOnce(&mut a2a_gateway::proto::gateway::SubmitTaskRequest),
-) -> Fault {
+async fn fault_of_submit(gateway: &Gateway, spoil: impl FnOnce(&mut SubmitTaskRequest)) -> Fault {
     let mut request = door::grpc::submit(&say_at_once("hello"));
     spoil(&mut request);
     fault(gateway.client(Door::Gateway).gateway().submit_task(request).await.unwrap_err())
@@ -250,21 +251,21 @@ async fn what_only_the_gateways_own_api_takes_is_checked_as_well() {
     fault_of_submit(&gateway, |request| request.request_id = long()).await.is_about("request_id");
     fault_of_submit(&gateway, |request| request.agent = "a\0".into()).await.is_about("agent");
     fault_of_submit(&gateway, |request| request.metadata = Some(nested_struct(25))).await.is_about("metadata");
-    let modes = |request: &mut a2a_gateway::proto::gateway::SubmitTaskRequest| {
+    let modes = |request: &mut SubmitTaskRequest| {
         request.accepted_output_modes = vec!["text/plain".into(), long()];
     };
     fault_of_submit(&gateway, modes).await.is_about("accepted_output_modes[1]");
-    let states = a2a_gateway::proto::gateway::ListTasksRequest { states: vec![1, 99], ..Default::default() };
+    let states = ListTasksRequest { states: vec![1, 99], ..Default::default() };
     let mut own = gateway.client(Door::Gateway).gateway();
     fault(own.list_tasks(states).await.unwrap_err()).is_about("states[1]");
     let time = Some(Timestamp { seconds: i64::MAX, nanos: 0 });
-    let after = a2a_gateway::proto::gateway::ListTasksRequest { updated_after: time, ..Default::default() };
+    let after = ListTasksRequest { updated_after: time, ..Default::default() };
     fault(own.list_tasks(after).await.unwrap_err()).is_about("updated_after");
-    let watch = a2a_gateway::proto::gateway::WatchTasksRequest { cursor: "cursor".into(), ..Default::default() };
+    let watch = WatchTasksRequest { cursor: "cursor".into(), ..Default::default() };
     fault(own.watch_tasks(watch).await.unwrap_err()).is_about("cursor");
     assert_eq!(gateway.count().await, 0);
     let id = gateway.client(Door::Gateway).send(say("hello")).await.unwrap().task().id;
-    let watch = a2a_gateway::proto::gateway::WatchTaskRequest { task_id: id, after_sequence: Some(-1) };
+    let watch = WatchTaskRequest { task_id: id, after_sequence: Some(-1) };
     fault(own.watch_task(watch).await.unwrap_err()).is_about("after_sequence");
 }
 
@@ -324,7 +325,7 @@ async fn sizes_and_lengths_out_of_range_are_refused() {
     ] {
         v1.call("ListTasks", params, Dialect::V1, &[]).await.unwrap_err().is_about(field);
     }
-    let unknown = a2a_gateway::proto::a2a::ListTasksRequest { status: 99, ..Default::default() };
+    let unknown = a2a::ListTasksRequest { status: 99, ..Default::default() };
     fault(gateway.client(Door::A2aGrpc).a2a().list_tasks(unknown).await.unwrap_err()).is_about("status");
 }
 
@@ -378,27 +379,18 @@ async fn nesting_is_limited_by_name_and_the_absurd_is_refused_without_a_crash() 
     let gateway = Gateway::start().await;
     for door in Door::ALL {
         let client = gateway.client(door);
-        let (deepest, deeper): (Vec<_>, Vec<_>) = match door.dialect() {
-            None => {
-                let with = |levels| {
-                    let part = Part { content: Some(Content::Data(nested(levels))), ..Part::default() };
-                    Message { parts: vec![part], ..door::grpc::message("") }
-                };
-                (Vec::from([with(24)]), Vec::from([with(25)]))
-            }
-            Some(_) => (Vec::new(), Vec::new()),
-        };
-        for message in deepest {
-            let request =
-                a2a_gateway::proto::gateway::SubmitTaskRequest { message: Some(message), ..Default::default() };
+        let Some(form) = door.dialect() else {
+            let with = |levels| {
+                let part = Part { content: Some(Content::Data(nested(levels))), ..Part::default() };
+                Message { parts: vec![part], ..door::grpc::message("") }
+            };
+            let request = SubmitTaskRequest { message: Some(with(24)), ..Default::default() };
             client.gateway().submit_task(request).await.unwrap();
-        }
-        for message in deeper {
-            for fault in send_proto(&client, message).await {
+            for fault in send_proto(&client, with(25)).await {
                 fault.is_about("message.parts[0].data");
             }
-        }
-        let Some(form) = door.dialect() else { continue };
+            continue;
+        };
         let with = |levels: usize| {
             let mut message = client.message("hello");
             push(&mut message, json!({"data": nested_json(levels)}));

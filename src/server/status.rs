@@ -173,7 +173,8 @@ pub fn jsonrpc(error: &Error, dialect: Dialect, method: &str) -> RpcError {
         Dialect::V1 => RpcError { code: row.v1, message: json_message(error), data: Some(details(error).into()) },
         Dialect::V03 => RpcError { code: row.v03, message: json_message(error), data: Some(details(error).into()) },
         Dialect::Praison => {
-            RpcError { code: row.praison, message: shorten(praisonai::error_message(error, method)), data: None }
+            let message = shorten(praisonai::error_message(error, &json_message(error), method));
+            RpcError { code: row.praison, message, data: None }
         }
     }
 }

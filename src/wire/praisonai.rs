@@ -10,8 +10,9 @@ use crate::{
 /// The SSE event that ends a PraisonAI stream; its data is `{}`.
 pub const DONE: &str = "done";
 
-/// The text of an error in PraisonAI's words. `called` is the JSON-RPC method of the request.
-pub fn error_message(error: &Error, called: &str) -> String {
+/// The text of an error in PraisonAI's words. `text` is its message with fields in JSON names, `called` the JSON-RPC
+/// method of the request.
+pub fn error_message(error: &Error, text: &str, called: &str) -> String {
     match error.kind() {
         ErrorKind::InvalidArgument => {
             let required = |field: &str| {
@@ -24,11 +25,11 @@ pub fn error_message(error: &Error, called: &str) -> String {
             } else if let Some(field) = ["message", "id"].into_iter().find(|field| required(field)) {
                 format!("Invalid params: '{field}' required")
             } else {
-                format!("Invalid params: {}", error.message())
+                format!("Invalid params: {text}")
             }
         }
         ErrorKind::PushNotificationNotSupported => format!("Push notifications not supported: {called}"),
-        _ => error.message().to_owned(),
+        _ => text.to_owned(),
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
                 "Push notifications not supported: tasks/pushNotificationConfig/set",
             ),
         ] {
-            assert_eq!(error_message(&error, called), expected);
+            assert_eq!(error_message(&error, error.message(), called), expected);
         }
     }
 }
