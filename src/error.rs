@@ -40,6 +40,8 @@ pub enum ErrorKind {
     CursorTrimmed,
     /// The task changed between reading and writing; trying again helps.
     Conflict,
+    /// The request is larger than the gateway takes.
+    RequestTooLarge,
     /// The store has no room.
     StoreFull,
     /// Shutting down, or the store or agent cannot be reached; trying again later helps.

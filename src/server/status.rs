@@ -107,6 +107,9 @@ pub fn row(kind: ErrorKind) -> Row {
         K::SequenceAhead => own(("SEQUENCE_AHEAD", "sequence_ahead"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
         K::CursorTrimmed => own(("CURSOR_TRIMMED", "cursor_trimmed"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
         K::Conflict => own(("CONFLICT", "conflict"), Code::Aborted, 409, [-32603, -32603, -32603]),
+        K::RequestTooLarge => {
+            own(("REQUEST_TOO_LARGE", "request_too_large"), Code::ResourceExhausted, 413, [-32600, -32600, -32600])
+        }
         K::StoreFull => own(("STORE_FULL", "store_full"), Code::ResourceExhausted, 507, [-32603, -32603, -32603]),
         K::Unavailable => own(("UNAVAILABLE", "unavailable"), Code::Unavailable, 503, [-32603, -32603, -32603]),
         K::Internal => own(("INTERNAL", "internal"), Code::Internal, 500, [-32603, -32603, -32603]),
@@ -280,7 +283,7 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [ErrorKind; 19] = [
+    const KINDS: [ErrorKind; 20] = [
         ErrorKind::InvalidArgument,
         ErrorKind::TaskNotFound,
         ErrorKind::TaskNotCancelable,
@@ -297,6 +300,7 @@ mod tests {
         ErrorKind::SequenceAhead,
         ErrorKind::CursorTrimmed,
         ErrorKind::Conflict,
+        ErrorKind::RequestTooLarge,
         ErrorKind::StoreFull,
         ErrorKind::Unavailable,
         ErrorKind::Internal,
@@ -347,7 +351,7 @@ mod tests {
             assert_eq!(info["metadata"]["taskId"], "t-1");
 
             let v03 = jsonrpc(&error, Dialect::V03, "tasks/get");
-            assert!((-32007..=-32001).contains(&v03.code) || [-32602, -32603].contains(&v03.code), "{kind:?}");
+            assert!((-32007..=-32001).contains(&v03.code) || [-32600, -32602, -32603].contains(&v03.code), "{kind:?}");
 
             let praison = jsonrpc(&error, Dialect::Praison, "tasks/get");
             assert!(praison.data.is_none());

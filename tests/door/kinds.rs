@@ -38,6 +38,7 @@ pub const INVALID_ARGUMENT: Kind = own("INVALID_ARGUMENT", Code::InvalidArgument
 pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
 pub const REQUEST_ID_REUSED: Kind = own("REQUEST_ID_REUSED", Code::AlreadyExists, [-32602, -32602, -32602]);
 pub const SEQUENCE_AHEAD: Kind = own("SEQUENCE_AHEAD", Code::OutOfRange, [-32602, -32602, -32602]);
+pub const REQUEST_TOO_LARGE: Kind = own("REQUEST_TOO_LARGE", Code::ResourceExhausted, [-32600, -32600, -32600]);
 
 impl Fault {
     /// Checks that it is of the kind, in its form.

@@ -11,7 +11,7 @@ use tower::service_fn;
 
 use super::codec::Encoded;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     metrics::Metrics,
     server::{observe::Observation, status},
 };
@@ -56,7 +56,7 @@ impl Calls {
                 }
             }
         });
-        self.grpc().unary(service, request).await
+        self.checked(method, self.grpc().unary(service, request).await)
     }
 
     /// A call with a stream of answers, encoded already.
@@ -81,11 +81,23 @@ impl Calls {
                 }
             }
         });
-        self.grpc().server_streaming(service, request).await
+        self.checked(method, self.grpc().server_streaming(service, request).await)
     }
 
     fn observe(&self, method: &'static str) -> Observation {
         Observation::start(&self.metrics, self.door, method)
+    }
+
+    /// The answer, unless it is tonic's to a request over the limit: a bare OUT_OF_RANGE, which in the contract says
+    /// something else.
+    fn checked(&self, method: &'static str, answer: Answer) -> Answer {
+        let headers = answer.headers();
+        let out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");
+        if !out_of_range || headers.contains_key("grpc-status-details-bin") {
+            return answer;
+        }
+        let message = format!("the request is larger than {} bytes", self.max_request);
+        refuse(self.observe(method), &Error::new(ErrorKind::RequestTooLarge, message)).into_http()
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {
