@@ -1,6 +1,12 @@
-//! A durable gateway in front of A2A agents.
+//! A durable gateway in front of A2A agents: one process, every client, every agent.
+//!
+//! This file assembles the parts, and is the only one that names them all. Data goes one way: `server` decodes and calls
+//! `engine`, which writes to `store` and lets an `agent` work; what the store committed comes back through the engine's
+//! hub to whoever watches.
 
 pub mod agent;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod metrics;
@@ -9,3 +15,124 @@ pub mod server;
 pub mod store;
 pub mod task;
 pub mod wire;
+
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use agent::{Agent, Echo};
+use config::{Config, Problems};
+use engine::{Engine, Hub, Parts};
+use metrics::Metrics;
+use store::{Sqlite, SqliteOpenError, SqliteSettings};
+use tokio::net::TcpListener;
+
+/// Why the gateway did not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error("the settings are wrong:\n{0}")]
+    Config(Problems),
+    /// The database cannot be opened.
+    #[error("the store in {} cannot be opened: {cause}", data_dir.display())]
+    Store {
+        /// The directory of the database.
+        data_dir: PathBuf,
+        /// What is wrong with it.
+        cause: SqliteOpenError,
+    },
+    /// The port cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// The setting `server.listen`.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The listener failed while serving.
+    #[error("cannot go on serving: {0}")]
+    Serve(io::Error),
+}
+
+/// Runs a gateway until `shutdown` resolves and its calls have been drained.
+///
+/// `ready` is called once, with the address that is listened on, when requests are served.
+///
+/// # Errors
+/// When the gateway cannot start.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let agents: Vec<(String, Arc<dyn Agent>)> = vec![("echo".to_owned(), Arc::new(Echo))];
+    run_with(config, agents, ready, shutdown).await
+}
+
+/// As [`run`], with the given agents; the first is the default.
+///
+/// # Errors
+/// When the gateway cannot start.
+pub async fn run_with(
+    config: Config,
+    agents: Vec<(String, Arc<dyn Agent>)>,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let address = config.server.listen;
+    let bind = |cause| StartError::Bind { address, cause };
+    // The port first: a gateway that is already running is then not disturbed.
+    let listener = TcpListener::bind(address).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let metrics = Arc::new(Metrics::default());
+    let hub = Hub::new(metrics.clone());
+    let store = Sqlite::open(&store_settings(&config), hub.clone(), metrics.clone())
+        .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
+    let settings = engine_settings(&config);
+    let engine = Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics: metrics.clone() });
+    ready(address);
+    let served = server::serve(listener, engine.clone(), metrics, server_settings(&config), shutdown).await;
+    engine.stop().await;
+    served.map_err(StartError::Serve)
+}
+
+fn store_settings(config: &Config) -> SqliteSettings {
+    let store = &config.store;
+    SqliteSettings {
+        data_dir: store.data_dir.clone(),
+        readers: store.readers,
+        batch_max: store.batch_max,
+        max_size: store.max_size.unwrap_or(0),
+    }
+}
+
+fn engine_settings(config: &Config) -> engine::Settings {
+    let (tasks, retention) = (&config.tasks, &config.retention);
+    engine::Settings {
+        default_timeout: tasks.default_timeout,
+        dedupe_message_ids: tasks.dedupe_message_ids,
+        request_id_ttl: tasks.request_id_ttl,
+        max_running: tasks.max_running,
+        direct_reply_wait: tasks.direct_reply_wait,
+        cache_size: config.store.cache_size,
+        retention: retention.settled,
+        retention_batch: retention.batch,
+        retention_interval: retention.interval,
+        events_per_task: retention.events_per_task.unwrap_or(0),
+    }
+}
+
+fn server_settings(config: &Config) -> server::Settings {
+    let server = &config.server;
+    server::Settings {
+        public_url: server.public_url.clone(),
+        merged_card: server.merged_card,
+        max_body: server.max_body,
+        max_connections: server.max_connections,
+        header_read_timeout: server.header_timeout,
+        http2_keep_alive_interval: server.http2_keepalive,
+        max_concurrent_streams: server.max_streams_per_connection,
+        sse_keep_alive: server.sse_keepalive,
+        auth_required_idle: server.auth_required_idle,
+        drain_deadline: server.drain_deadline,
+        ..server::Settings::default()
+    }
+}

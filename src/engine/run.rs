@@ -241,6 +241,8 @@ impl Runner {
     /// Turns an update into an event, unless it may not follow what is there.
     fn absorb(&mut self, update: Update, batch: &mut Vec<Arc<Event>>) {
         match update {
+            // Says nothing new: such heartbeats would only fill the log.
+            Update::Status { state, message: None, metadata: None } if state == self.log.state => {}
             Update::Status { state, message, metadata } => {
                 if !state::may_follow(self.log.state, state) {
                     let (id, from) = (self.log.identity.id, self.log.state);

@@ -13,7 +13,7 @@
 
 mod sqlite;
 
-pub use sqlite::{Settings as SqliteSettings, Sqlite};
+pub use sqlite::{OpenError as SqliteOpenError, Settings as SqliteSettings, Sqlite};
 
 use std::sync::Arc;
 

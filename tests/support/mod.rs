@@ -8,7 +8,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 use a2a_gateway::{
     agent::{Agent, AgentError, Echo, Recovery, Turn, Update, UpdateStream},
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
-    error::Result,
     metrics::Metrics,
     proto::{
         a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
@@ -129,6 +128,11 @@ impl Played {
     /// Says something.
     pub async fn say(&self, update: Update) {
         self.say.send(Ok(update)).await.unwrap();
+    }
+
+    /// Says something, unless the engine has dropped the turn.
+    pub async fn try_say(&self, update: Update) -> Result<(), ()> {
+        self.say.send(Ok(update)).await.map_err(drop)
     }
 
     /// Fails.

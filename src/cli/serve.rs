@@ -1,0 +1,272 @@
+//! `serve`: settings, log, signals, and the gateway itself.
+
+use std::{
+    env,
+    future::Future,
+    io::{self, IsTerminal as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::Args;
+use owo_colors::OwoColorize as _;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, fail};
+use crate::{
+    StartError,
+    config::{Config, FILE_VARIABLE, Flag, Log, LogFormat, Problems, Sources},
+};
+
+/// Arguments of `serve`. Their values are checked with the rest of the settings, so that all errors come at once.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "Settings come from the defaults, then the file, then A2A_GATEWAY_SECTION_KEY\n\
+    variables, then flags. config.default.toml lists them all.\n\n\
+    Exit codes:\n  0    stopped by SIGTERM or SIGINT\n  1    the gateway could not start\n  \
+    2    wrong settings\n  130  stopped at once by a second signal")]
+pub(super) struct ServeArgs {
+    /// Settings file (TOML)
+    #[arg(long, value_name = "FILE", env = FILE_VARIABLE, hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Directory of the database [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// URL that clients reach the gateway at [default: derived from each request]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// off, error, warn, info, debug, trace, or a list such as info,a2a_gateway::store=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, text or json [default: auto: text on a terminal, json otherwise]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Any setting by its name, such as retention.settled=7d; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    set: Vec<(String, String)>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE, such as store.readers=4")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl ServeArgs {
+    fn sources(&self, environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>) -> Sources {
+        let named = [
+            ("--listen", "server.listen", &self.listen),
+            ("--data-dir", "store.data_dir", &self.data_dir),
+            ("--public-url", "server.public_url", &self.public_url),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        let named = named.into_iter().filter_map(|(name, key, value)| {
+            Some(Flag { name: name.to_owned(), key: key.to_owned(), value: value.clone()? })
+        });
+        let free = self.set.iter().map(|(key, value)| Flag {
+            name: format!("--set {key}"),
+            key: key.clone(),
+            value: value.clone(),
+        });
+        Sources { file: self.config.clone(), environment: environment.collect(), flags: free.chain(named).collect() }
+    }
+}
+
+/// Runs a gateway until it is told to stop.
+pub(super) fn serve(args: &ServeArgs) -> Exit {
+    let config = match Config::load(&args.sources(env::vars_os())) {
+        Ok(config) => config,
+        Err(problems) => return fail(&report(&problems), Exit::Usage),
+    };
+    let text = match config.log.format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    start_log(&config.log, text);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return fail(&format!("error: cannot start: {cause}\n"), Exit::Failed),
+    };
+    let outcome = runtime.block_on(run(config, text));
+    // The gateway has drained what it was to wait for; what is left must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(Stop::Start(StartError::Config(problems))) => fail(&report(&problems), Exit::Usage),
+        Err(Stop::Start(error)) => fail(&format!("{} {error}\n", "error:".red().bold()), Exit::Failed),
+        Err(Stop::Signals(cause)) => fail(&format!("error: cannot take signals: {cause}\n"), Exit::Failed),
+    }
+}
+
+/// Why the gateway did not run.
+enum Stop {
+    Start(StartError),
+    Signals(io::Error),
+}
+
+async fn run(config: Config, text: bool) -> Result<(), Stop> {
+    let shutdown = shutdown_signal().map_err(Stop::Signals)?;
+    let data_dir = std::path::absolute(&config.store.data_dir).unwrap_or_else(|_| config.store.data_dir.clone());
+    let ready = move |address: SocketAddr| {
+        let data_dir = data_dir.display().to_string();
+        if text {
+            let program = env::args().next().unwrap_or_else(|| "a2a-gateway".to_owned());
+            // A terminal that is gone is no reason not to serve.
+            let _ = anstream::stderr().write_all(greeting(address, &data_dir, &program).as_bytes());
+        } else {
+            tracing::info!(%address, data_dir, version = env!("CARGO_PKG_VERSION"), "listening");
+        }
+    };
+    crate::run(config, ready, shutdown).await.map_err(Stop::Start)
+}
+
+fn report(problems: &Problems) -> String {
+    let count = match problems.0.len() {
+        1 => "a setting is wrong".to_owned(),
+        n => format!("{n} settings are wrong"),
+    };
+    let lines: String = problems.0.iter().map(|problem| format!("  {problem}\n")).collect();
+    format!("{} {count}:\n{lines}", "error:".red().bold())
+}
+
+/// Entries go to standard error, so that standard output stays free.
+fn start_log(log: &Log, text: bool) {
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.level)).with_writer(io::stderr);
+    let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // Fails only when this process already has a log, which then is the one to use.
+    let _ = if text { builder.with_ansi(colour).try_init() } else { builder.json().flatten_event(true).try_init() };
+}
+
+/// What a person is told when the gateway listens.
+fn greeting(address: SocketAddr, data_dir: &str, program: &str) -> String {
+    let local = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let local = SocketAddr::new(local, address.port());
+    let gateway = if local.to_string() == "127.0.0.1:8080" { String::new() } else { format!(" --gateway {local}") };
+    let lines = [
+        ("JSON-RPC", format!("http://{local}/a2a")),
+        ("gRPC", format!("{local}  (a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService)")),
+        ("Card", format!("http://{local}/.well-known/agent-card.json")),
+        ("Health", format!("http://{local}/readyz  (metrics: /metrics)")),
+        ("Data", data_dir.to_owned()),
+        ("Try", format!("{program} send{gateway} \"Hello\"")),
+    ];
+    let lines: String =
+        lines.iter().map(|(name, value)| format!("  {}  {value}\n", format!("{name:<8}").dimmed())).collect();
+    let title = format!("a2a-gateway {}", env!("CARGO_PKG_VERSION"));
+    format!("{} listens on {address}; Ctrl-C stops it\n{lines}", title.bold())
+}
+
+/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, with exit code 130.
+fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut signals = Signals::new()?;
+    let token = CancellationToken::new();
+    let told = token.clone();
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        tracing::info!("{name}: shutting down; a second signal ends at once");
+        token.cancel();
+        signals.next().await;
+        std::process::exit(i32::from(Exit::Stopped as u8));
+    });
+    Ok(told.cancelled_owned())
+}
+
+/// The signals that stop the gateway.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// The signal that stops the gateway.
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        let _ = self.0.recv().await;
+        "Ctrl-C"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Problem;
+
+    #[test]
+    fn flags_are_settings_and_named_ones_win_over_set() {
+        let args = ServeArgs {
+            listen: Some("127.0.0.1:9".to_owned()),
+            set: vec![parse_setting("server.listen=127.0.0.1:8").unwrap(), parse_setting("store.readers=3").unwrap()],
+            ..ServeArgs::default()
+        };
+        let config = Config::load(&args.sources(std::iter::empty())).unwrap();
+        assert_eq!(config.server.listen.port(), 9);
+        assert_eq!(config.store.readers, 3);
+        assert!(parse_setting("store.readers").is_err());
+    }
+
+    #[test]
+    fn wrong_flags_are_reported_together_by_their_names() {
+        let args = ServeArgs {
+            data_dir: Some(String::new()),
+            log_level: Some("inof".to_owned()),
+            set: vec![("log.lvel".to_owned(), "info".to_owned())],
+            ..ServeArgs::default()
+        };
+        let problems = Config::load(&args.sources(std::iter::empty())).unwrap_err();
+        let origins: Vec<_> = problems.0.iter().map(|problem| problem.origin.as_str()).collect();
+        assert_eq!(origins, ["--set log.lvel", "--data-dir", "--log-level"]);
+        let report = anstream::adapter::strip_str(&report(&problems)).to_string();
+        assert!(
+            report.starts_with(
+                "error: 3 settings are wrong:\n  --set log.lvel: no such setting; did you mean log.level?\n"
+            )
+        );
+        let one = Problems(vec![Problem { origin: "x".to_owned(), text: "y".to_owned() }]);
+        assert!(super::report(&one).ends_with("a setting is wrong:\n  x: y\n"));
+    }
+
+    #[test]
+    fn the_greeting_names_addresses_that_can_be_used() {
+        let plain = |address: &str| {
+            let text = greeting(address.parse().unwrap(), "/var/lib/a2a", "./a2a-gateway");
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        let text = plain("127.0.0.1:8080");
+        assert!(text.contains("listens on 127.0.0.1:8080"), "{text}");
+        assert!(text.contains("JSON-RPC  http://127.0.0.1:8080/a2a\n"), "{text}");
+        assert!(text.contains("/var/lib/a2a\n") && text.ends_with("./a2a-gateway send \"Hello\"\n"), "{text}");
+        assert!(plain("0.0.0.0:9000").ends_with("send --gateway 127.0.0.1:9000 \"Hello\"\n"));
+        assert!(plain("[::]:9000").contains("http://[::1]:9000/a2a"));
+    }
+}
