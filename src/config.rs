@@ -1,6 +1,6 @@
 //! The gateway's settings: defaults, then file, then environment, then flags.
 //!
-//! `config.default.toml`, compiled in, is the one list of settings; [`build`] is the one place that reads them. What it
+//! `config.default.toml`, compiled in, is the one list of settings; `build` is the one place that reads them. What it
 //! reads and the list does not have, or the other way round, is an error that a test finds. Every layer is checked,
 //! also where a later one overrides it, and everything that is wrong is reported at once: a person repairs a
 //! configuration in one go, and a wrong setting never takes effect half.
