@@ -1,6 +1,6 @@
 //! The gateway's settings: defaults, then file, then environment, then flags.
 //!
-//! `config.default.toml`, compiled in, is the one list of settings; [`build`] is the one place that reads them. What it
+//! `config.default.toml`, compiled in, is the one list of settings; `build` is the one place that reads them. What it
 //! reads and the list does not have, or the other way round, is an error that a test finds. Every layer is checked,
 //! also where a later one overrides it, and everything that is wrong is reported at once: a person repairs a
 //! configuration in one go, and a wrong setting never takes effect half.
@@ -50,10 +50,16 @@ pub struct Server {
     pub drain_deadline: Duration,
     /// The largest request body or gRPC message, in bytes.
     pub max_body: usize,
-    /// How long a client may take to send a request's headers.
+    /// How many requests one JSON-RPC batch may hold.
+    pub max_batch: usize,
+    /// How long a client may take to send a request's headers; on HTTP/1 also the idle time between two requests.
     pub header_timeout: Duration,
+    /// How long a client may take to send the body of a JSON request.
+    pub body_timeout: Duration,
     /// How often HTTP/2 connections are pinged; none: never.
     pub http2_keepalive: Option<Duration>,
+    /// How long a ping may stay unanswered before the connection is closed.
+    pub http2_keepalive_timeout: Duration,
     /// Connections open at once.
     pub max_connections: usize,
     /// HTTP/2 streams open at once on one connection.
@@ -209,8 +215,11 @@ fn build(r: &mut Reader) -> Option<Config> {
         public_url: r.read("server.public_url", Value::base_url)?,
         drain_deadline: r.read("server.drain_deadline", |v| v.duration(Duration::ZERO..=HOUR))?,
         max_body: r.read("server.max_body", |v| v.size(KIB..=256 * MIB))?,
+        max_batch: r.read("server.max_batch", |v| v.integer(1..=10_000))?,
         header_timeout: r.read("server.header_timeout", |v| v.duration(100 * MS..=600 * SECOND))?,
+        body_timeout: r.read("server.body_timeout", |v| v.duration(100 * MS..=600 * SECOND))?,
         http2_keepalive: r.read("server.http2_keepalive", |v| v.duration_or_zero(SECOND..=HOUR))?,
+        http2_keepalive_timeout: r.read("server.http2_keepalive_timeout", |v| v.duration(100 * MS..=600 * SECOND))?,
         max_connections: r.read("server.max_connections", |v| v.integer(1..=1_000_000))?,
         max_streams_per_connection: r.read("server.max_streams_per_connection", |v| v.integer(1..=1_000_000))?,
         sse_keepalive: r.read("server.sse_keepalive", |v| v.duration(100 * MS..=4 * SECOND))?,

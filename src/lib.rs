@@ -126,13 +126,15 @@ fn server_settings(config: &Config) -> server::Settings {
         public_url: server.public_url.clone(),
         merged_card: server.merged_card,
         max_body: server.max_body,
+        max_batch: server.max_batch,
         max_connections: server.max_connections,
         header_read_timeout: server.header_timeout,
+        body_read_timeout: server.body_timeout,
         http2_keep_alive_interval: server.http2_keepalive,
+        http2_keep_alive_timeout: server.http2_keepalive_timeout,
         max_concurrent_streams: server.max_streams_per_connection,
         sse_keep_alive: server.sse_keepalive,
         auth_required_idle: server.auth_required_idle,
         drain_deadline: server.drain_deadline,
-        ..server::Settings::default()
     }
 }

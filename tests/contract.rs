@@ -3,6 +3,8 @@
 //! A2A clients and agents are built from the published contract: a changed number, type or name here would go
 //! unnoticed by our own tests, which use our own types on both ends, and break every peer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeSet;
 
 use a2a_gateway::proto::DESCRIPTORS;

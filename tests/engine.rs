@@ -1,5 +1,7 @@
 //! The engine's promises, on a real SQLite store.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

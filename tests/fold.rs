@@ -1,5 +1,7 @@
 //! Properties of the fold and of the moves between states, over arbitrary conversations between caller and agent.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The store as operators meet it: lists, retention, a full disk, files that are not ours.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

@@ -1,5 +1,7 @@
 //! Watching: resumed after any event, lagging, beside readers that stop reading, trimmed; and the feed of many tasks.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::{collections::HashMap, sync::Arc};

@@ -7,6 +7,8 @@
 //! cargo build --release && cargo run --release --example load -- jsonrpc-send watch --seconds 10
 //! ```
 
+#![allow(clippy::print_stdout, reason = "the report is what this program is for")]
+
 mod bare;
 mod callers;
 mod client_grpc;

@@ -247,6 +247,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::{
+        follow::tests::{Script, Scripted, completed, record, status, working},
+        print::tests::screen,
+    };
 
     #[derive(Parser)]
     struct Line {
@@ -298,6 +302,62 @@ mod tests {
         assert_eq!((request.agent.as_str(), request.request_id.as_str()), ("a", "r"));
         assert_eq!(request.timeout.unwrap().seconds, 90);
         assert_eq!(serde_json::to_string(&request.metadata).unwrap(), r#"{"k":"v=w","n":[1]}"#);
+    }
+
+    /// Sends to a scripted gateway: the exit code, and what is on standard output and standard error.
+    async fn sent(script: Script, arguments: &[&str]) -> (Exit, String, String) {
+        let (_, address) = Scripted::start(script).await;
+        let fixed = ["send", "hi", "--gateway", &address];
+        let line = Line::try_parse_from(fixed.iter().chain(arguments)).unwrap();
+        let (mut screen, out, err) = screen(false);
+        let exit = send(line.args, &mut screen).await.unwrap();
+        (exit, out.text(), err.text().replace(&address, "ADDRESS"))
+    }
+
+    #[tokio::test]
+    async fn a_question_is_shown_with_the_command_that_answers_it() {
+        let script = Script {
+            submit_task: [record(1, TaskState::Submitted)].into(),
+            watch_task: [Ok(vec![working(2), Ok(status(3, TaskState::InputRequired))])].into(),
+            ..Script::default()
+        };
+        let (exit, _, err) = sent(script, &["--watch"]).await;
+        assert_eq!(exit, Exit::NeedsInput);
+        let answer = "answer with: a2a-gateway send --task t1 \"…\" --gateway http://ADDRESS\n";
+        assert!(err.ends_with(&format!("#3 input-required\n{answer}")), "{err}");
+    }
+
+    #[tokio::test]
+    async fn without_watching_programs_get_the_task_as_it_ended() {
+        let script = Script {
+            submit_task: [record(1, TaskState::Submitted)].into(),
+            watch_task: [Ok(vec![working(2), completed(3)])].into(),
+            get_task: [Ok(record(3, TaskState::Completed))].into(),
+            ..Script::default()
+        };
+        let (exit, out, err) = sent(script, &["--json"]).await;
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+        let task: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(task["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+    }
+
+    #[tokio::test]
+    async fn a_used_request_id_whose_task_is_over_is_not_watched() {
+        for (state, code) in [(TaskState::Failed, Exit::Unsuccessful), (TaskState::InputRequired, Exit::NeedsInput)] {
+            let replayed = TaskRecord { replayed: true, ..record(9, state) };
+            let script = Script { submit_task: [replayed].into(), ..Script::default() };
+            let (exit, _, err) = sent(script, &["--watch", "--request-id", "r"]).await;
+            assert_eq!(exit, code);
+            assert!(err.starts_with("this request id was used before: this is its task\n"), "{err}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_waiting_only_the_id_is_content() {
+        let script = Script { submit_task: [record(1, TaskState::Submitted)].into(), ..Script::default() };
+        let (exit, out, err) = sent(script, &["--no-wait"]).await;
+        assert_eq!((exit, out.as_str()), (Exit::Done, "t1\n"));
+        assert!(err.contains("a2a-gateway watch t1"), "{err}");
     }
 
     #[test]

@@ -151,7 +151,8 @@ pub(super) async fn list(args: ListArgs, screen: &mut Screen) -> Result<Exit, Fa
         context_id: args.filter.context.clone(),
         states: args.filter.states(),
         updated_after: args.since,
-        history_length: Some(1),
+        // A table shows the last message; programs get it all.
+        history_length: (!args.target.json).then_some(1),
         include_artifacts: args.target.json,
         ..ListTasksRequest::default()
     };
@@ -199,6 +200,41 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        cli::{
+            follow::tests::{Script, Scripted, record},
+            print::tests::screen,
+        },
+        proto::gateway::ListTasksResponse,
+    };
+
+    /// Lists from a scripted gateway with three pages of 60 tasks: what is shown, and which pages were asked for.
+    async fn listed(limit: u32, all: bool, json: bool) -> (String, String, Vec<(i32, String)>) {
+        let page = |next: &str| ListTasksResponse {
+            tasks: vec![record(1, TaskState::Working); 60],
+            next_page_token: next.to_owned(),
+            total_size: 180,
+        };
+        let script = Script { list_tasks: [page("p2"), page("p3"), page("")].into(), ..Script::default() };
+        let (scripted, address) = Scripted::start(script).await;
+        let target = Target { gateway: address, json };
+        let (mut screen, out, err) = screen(false);
+        let args = ListArgs { filter: Filter::default(), since: None, limit, all, target };
+        assert_eq!(list(args, &mut screen).await.unwrap(), Exit::Done);
+        let asked = scripted.0.lock().unwrap().asked_pages.clone();
+        (out.text(), err.text(), asked)
+    }
+
+    #[tokio::test]
+    async fn lists_are_paged_up_to_the_limit() {
+        let page = |size, token: &str| (size, token.to_owned());
+        let (out, err, asked) = listed(120, false, false).await;
+        assert_eq!((out.lines().count(), asked), (121, vec![page(100, ""), page(60, "p2")]));
+        assert_eq!(err, "120 of 180 tasks; --all shows all of them\n");
+        let (out, err, asked) = listed(20, true, true).await;
+        assert_eq!((out.lines().count(), err.as_str()), (180, ""));
+        assert_eq!(asked, [page(100, ""), page(100, "p2"), page(100, "p3")]);
+    }
 
     #[test]
     fn since_is_a_duration_or_a_time() {

@@ -189,10 +189,6 @@ fn position_hint(failure: Failure) -> Failure {
             }
             None => "older events have been removed; leave --after out to start with the task as it is".to_owned(),
         },
-        Some("SEQUENCE_AHEAD") => match value("current") {
-            Some(current) => format!("the task's newest event is #{current}"),
-            None => "the task has fewer events than that".to_owned(),
-        },
         Some("CURSOR_TRIMMED") => {
             "events after the cursor have been removed; start again without --cursor, which shows the unsettled tasks \
              as they are"
@@ -269,7 +265,6 @@ mod tests {
     fn positions_that_are_gone_are_explained() {
         for (reason, metadata, hint) in [
             ("SEQUENCE_TRIMMED", [("floor", "41")], "the oldest position to resume from: --after 41\n"),
-            ("SEQUENCE_AHEAD", [("current", "7")], "the task's newest event is #7\n"),
             ("CURSOR_TRIMMED", [("x", "y")], "shows the unsettled tasks as they are\n"),
         ] {
             let metadata: HashMap<_, _> =

@@ -7,7 +7,10 @@
 use std::{
     future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,6 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream::CatchUnwind};
 use prost::Message as _;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::{AgentEntry, Inner, now, submit::ReplyClaim};
 use crate::{
@@ -43,17 +45,38 @@ const SNAPSHOT_BYTES: usize = 256 << 10;
 /// How others reach a runner.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    canceled: Notify,
+    word: AtomicU8,
+    bell: Notify,
     metadata: Mutex<Option<Struct>>,
-    /// Another turn of the task has begun.
-    superseded: CancellationToken,
 }
 
 impl Control {
+    const GO_ON: u8 = 0;
+    const CANCEL: u8 = 1;
+    const SUPERSEDED: u8 = 2;
+
     /// Asks the runner to cancel the task.
     pub fn cancel(&self, metadata: Option<Struct>) {
         *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = metadata;
-        self.canceled.notify_one();
+        self.tell(Self::CANCEL);
+    }
+
+    /// Tells the runner that another turn of the task has begun.
+    fn supersede(&self) {
+        self.tell(Self::SUPERSEDED);
+    }
+
+    fn tell(&self, word: u8) {
+        self.word.fetch_max(word, Ordering::AcqRel);
+        self.bell.notify_one();
+    }
+
+    fn heard(&self) -> Option<Interruption> {
+        match self.word.load(Ordering::Acquire) {
+            Self::GO_ON => None,
+            Self::CANCEL => Some(Interruption::Canceled),
+            _ => Some(Interruption::Stopped),
+        }
     }
 }
 
@@ -87,7 +110,7 @@ impl Start {
         };
         let before = inner.runners().insert(id, control.clone());
         if let Some(before) = before {
-            before.superseded.cancel();
+            before.supersede();
         }
         let (message, resumed, inner) = (self.message, self.resumed, inner.clone());
         let tasks = inner.tasks.clone();
@@ -160,7 +183,7 @@ impl Runner {
         self.told = true;
         let mut updates = AssertUnwindSafe(self.entry.agent.run(turn)).catch_unwind();
         loop {
-            let first = match self.wait(next(&mut updates)).await {
+            let first = match self.next(&mut updates).await {
                 Ok(first) => first,
                 Err(interruption) => {
                     drop(updates);
@@ -174,12 +197,30 @@ impl Runner {
                 self.commit(batch, direct).await?;
             }
             if ended {
-                if state::is_settled(self.log.state) && !direct {
-                    self.inner.keep(self.log.identity.owner.clone(), self.log.clone().into_record());
+                if !direct {
+                    self.keep();
                 }
                 return Ok(());
             }
         }
+    }
+
+    /// The next update, or what ends the turn from outside.
+    async fn next(&self, updates: &mut Updates) -> Result<Option<Result<Update, AgentError>>, Interruption> {
+        // An update that is there needs no waiting, which costs more than most updates do.
+        let interruption = self.interruption();
+        match interruption.map_or_else(|| Ok(next(updates).now_or_never()), Err)? {
+            Some(ready) => Ok(ready),
+            None => self.wait(next(updates)).await,
+        }
+    }
+
+    fn interruption(&self) -> Option<Interruption> {
+        if self.inner.stopping.is_cancelled() {
+            return Some(Interruption::Stopped);
+        }
+        let overdue = self.log.identity.deadline.is_some_and(|deadline| deadline <= now());
+        self.control.heard().or_else(|| overdue.then_some(Interruption::Overdue))
     }
 
     /// Waits for something, or for what ends a turn from outside.
@@ -196,8 +237,7 @@ impl Runner {
         tokio::select! {
             biased;
             () = self.inner.stopping.cancelled() => Err(Interruption::Stopped),
-            () = self.control.superseded.cancelled() => Err(Interruption::Stopped),
-            () = self.control.canceled.notified() => Err(Interruption::Canceled),
+            () = self.control.bell.notified() => Err(self.control.heard().unwrap_or(Interruption::Stopped)),
             value = awaited => Ok(value),
             () = overdue => Err(Interruption::Overdue),
         }
@@ -385,8 +425,17 @@ impl Runner {
         let mut batch = Vec::new();
         self.say(state, text.as_deref(), &mut batch);
         self.commit(batch, false).await?;
-        self.inner.keep(self.log.identity.owner.clone(), self.log.clone().into_record());
+        self.keep();
         Ok(())
+    }
+
+    /// Keeps the task in memory for readers, now that the turn is over, if nothing can follow.
+    fn keep(&mut self) {
+        if state::is_settled(self.log.state) {
+            let task = std::mem::take(&mut self.log.task);
+            let record = Stored { task, ..self.log.clone() }.into_record();
+            self.inner.keep(self.log.identity.owner.clone(), record);
+        }
     }
 
     /// Asks the agent to stop its work; the task settles whatever it answers.

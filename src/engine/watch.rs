@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     Caller, Inner,
     hub::{Pull, Subscription},
@@ -61,8 +59,8 @@ pub struct Watch {
     /// Whether all before `next` was seen and the rest will be published to us.
     live: bool,
     ended: bool,
-    /// Ends the watch: streams when the gateway drains, so that clients resume elsewhere; waits only when it stops.
-    stop: CancellationToken,
+    /// Of a unary call: goes on while the gateway drains. Streams end then, so that clients resume elsewhere.
+    unary: bool,
 }
 
 impl Watch {
@@ -115,23 +113,13 @@ impl Watch {
 
     /// Makes it the watch of a unary call, which may go on while the gateway drains.
     pub(super) fn unary(mut self) -> Self {
-        self.stop = self.inner.stopping.clone();
+        self.unary = true;
         self
     }
 
     fn after(inner: &Arc<Inner>, subscription: Subscription<Arc<Event>>, id: TaskId, after: u64, until: Until) -> Self {
-        let (inner, stop) = (inner.clone(), inner.draining.clone());
-        Self {
-            inner,
-            id,
-            until,
-            subscription,
-            opening: VecDeque::new(),
-            next: after + 1,
-            live: true,
-            ended: false,
-            stop,
-        }
+        let (inner, opening) = (inner.clone(), VecDeque::new());
+        Self { inner, id, until, subscription, opening, next: after + 1, live: true, ended: false, unary: false }
     }
 
     /// The next event; none at the end. Cancel safe.
@@ -184,9 +172,10 @@ impl Watch {
             }
             Pull::Stalled(error) => Err(error),
             Pull::Nothing => {
+                let stop = if self.unary { &self.inner.stopping } else { &self.inner.draining };
                 tokio::select! {
                     () = self.subscription.rung() => Ok(Vec::new()),
-                    () = self.stop.cancelled() => Err(super::shutting_down()),
+                    () = stop.cancelled() => Err(super::shutting_down()),
                 }
             }
         }

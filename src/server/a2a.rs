@@ -12,7 +12,7 @@ use crate::{
     proto::{
         a2a::{
             CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Message, Role,
-            SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest, Task, TaskState,
+            SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest, Task, TaskState, TaskStatus,
             TaskStatusUpdateEvent, send_message_response::Payload as Answer, stream_response::Payload,
         },
         well_known::Timestamp,
@@ -199,7 +199,7 @@ impl A2a {
     fn updates(&self, origin: &Origin, watch: Watch, history_length: Option<i32>, opening: Opening) -> Updates {
         let dialect = origin.dialect;
         let idle = self.auth_required_idle;
-        Updates { watch, dialect, history_length, opening, artifacts: false, idle, idle_until: None }
+        Updates { watch, dialect, history_length, opening, has_artifacts: false, idle, idle_until: None }
     }
 }
 
@@ -221,8 +221,7 @@ pub struct Updates {
     dialect: Dialect,
     history_length: Option<i32>,
     opening: Opening,
-    /// Whether the task is known to have artifacts; kept for PraisonAI's dialect only.
-    artifacts: bool,
+    has_artifacts: bool,
     idle: Duration,
     /// Set while the task waits for an authorization.
     idle_until: Option<Instant>,
@@ -251,59 +250,63 @@ impl Updates {
         }
     }
 
-    fn adapt(&mut self, mut batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
-        let plain =
+    fn adapt(&mut self, batch: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+        let update =
             |event: &Arc<Event>| matches!(event.payload(), Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_));
-        if self.dialect == Dialect::Praison || !batch.iter().all(plain) {
-            batch = batch.into_iter().flat_map(|event| self.adapt_one(event)).flatten().collect();
-        }
-        if !batch.is_empty() {
+        if self.dialect != Dialect::Praison && batch.iter().all(update) {
             self.opening = Opening::Done;
+            return batch;
         }
-        batch
-    }
-
-    /// What is sent for one event: nothing, one event, or two.
-    fn adapt_one(&mut self, event: Arc<Event>) -> [Option<Arc<Event>>; 2] {
-        let opening = self.opening;
-        let as_payload =
-            |payload| Some(Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload)));
-        self.artifacts |= match event.payload() {
-            Payload::Task(task) => !task.artifacts.is_empty(),
-            Payload::ArtifactUpdate(_) => true,
-            Payload::StatusUpdate(_) | Payload::Message(_) => false,
-        };
-        let adapted = match event.payload() {
-            Payload::Message(message) if message.role != i32::from(Role::Agent) => return [None, None],
-            Payload::Message(_) if opening == Opening::Answer => [Some(event), None],
-            Payload::Message(message) => {
-                let status = as_payload(completed(&event, message));
-                // PraisonAI's clients look for the content in an artifact, which is its form of a message.
-                if self.dialect == Dialect::Praison { [Some(event), status] } else { [status, None] }
-            }
-            // A second task would break the order, and raises in clients of 0.3.
-            Payload::Task(_) if opening == Opening::Done => return [None, None],
-            Payload::Task(task) if self.history_length.is_some() => {
-                let mut task = task.clone();
-                cut_history(&mut task, self.history_length);
-                [as_payload(Payload::Task(task)), None]
-            }
-            Payload::StatusUpdate(update) => match self.reply_without_artifact(update) {
-                Some(reply) => [as_payload(Payload::Message(reply)), Some(event)],
-                None => [Some(event), None],
-            },
-            _ => [Some(event), None],
-        };
-        self.opening = Opening::Done;
+        let mut adapted = Vec::with_capacity(batch.len() + 1);
+        for event in &batch {
+            self.adapt_one(event, &mut adapted);
+        }
         adapted
     }
 
-    /// The message that completes a task without artifacts, for PraisonAI's clients, who look for it in an artifact.
-    fn reply_without_artifact(&self, update: &TaskStatusUpdateEvent) -> Option<Message> {
-        let status = update.status.as_ref().filter(|_| self.dialect == Dialect::Praison && !self.artifacts)?;
-        let reply = status.message.as_ref().filter(|_| status.state() == TaskState::Completed)?;
-        (!reply.parts.is_empty()).then(|| reply.clone())
+    fn adapt_one(&mut self, event: &Arc<Event>, out: &mut Vec<Arc<Event>>) {
+        let with = |payload| Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload));
+        match event.payload() {
+            Payload::Message(message) if message.role != i32::from(Role::Agent) => return,
+            Payload::Message(_) if self.opening == Opening::Answer => out.push(Arc::clone(event)),
+            Payload::Message(reply) => {
+                self.show_as_artifact(reply, with, out);
+                out.push(with(completed(event, reply)));
+            }
+            // A second task would break the order, and raises in clients of 0.3.
+            Payload::Task(_) if self.opening == Opening::Done => return,
+            Payload::Task(task) if self.history_length.is_some() => {
+                let mut task = task.clone();
+                cut_history(&mut task, self.history_length);
+                out.push(with(Payload::Task(task)));
+            }
+            Payload::Task(_) => out.push(Arc::clone(event)),
+            Payload::StatusUpdate(update) => {
+                if let Some(reply) = update.status.as_ref().and_then(completing) {
+                    self.show_as_artifact(reply, with, out);
+                }
+                out.push(Arc::clone(event));
+            }
+            Payload::ArtifactUpdate(_) => {
+                self.has_artifacts = true;
+                out.push(Arc::clone(event));
+            }
+        }
+        self.opening = Opening::Done;
     }
+
+    /// PraisonAI's clients look for results in artifacts: there, the reply that completes a task without any is shown as
+    /// one first. A message is written so in their dialect.
+    fn show_as_artifact(&self, reply: &Message, with: impl Fn(Payload) -> Arc<Event>, out: &mut Vec<Arc<Event>>) {
+        if self.dialect == Dialect::Praison && !self.has_artifacts && !reply.parts.is_empty() {
+            out.push(with(Payload::Message(reply.clone())));
+        }
+    }
+}
+
+/// The message with which a status completes a task.
+fn completing(status: &TaskStatus) -> Option<&Message> {
+    status.message.as_ref().filter(|_| status.state() == TaskState::Completed)
 }
 
 /// The status that a direct reply to a task means.

@@ -76,7 +76,7 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Hears of every commit, in commit order, once it is on disk. Called on the writer's thread: must not block.
+/// Hears of every commit, in commit order, once it is on disk and before the writer's caller does. Must not block.
 pub trait Listener: Send + Sync + 'static {
     /// The commits of one group.
     fn committed(&self, commits: Vec<Commit>);

@@ -2,6 +2,7 @@
 //! steers by channels.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -32,6 +32,9 @@ pub(in crate::cli) struct Script {
     pub(in crate::cli) watch_task: VecDeque<Result<Items<TaskEvent>, Status>>,
     pub(in crate::cli) watch_tasks: VecDeque<Items<WatchTasksResponse>>,
     pub(in crate::cli) get_task: VecDeque<Result<TaskRecord, Status>>,
+    pub(in crate::cli) submit_task: VecDeque<TaskRecord>,
+    pub(in crate::cli) list_tasks: VecDeque<ListTasksResponse>,
+    pub(in crate::cli) asked_pages: Vec<(i32, String)>,
     pub(in crate::cli) asked_after: Vec<Option<i64>>,
     pub(in crate::cli) asked_cursors: Vec<String>,
     /// Whether streams of one task stay open after their last item.
@@ -39,7 +42,7 @@ pub(in crate::cli) struct Script {
 }
 
 #[derive(Clone, Default)]
-pub(in crate::cli) struct Scripted(Arc<Mutex<Script>>);
+pub(in crate::cli) struct Scripted(pub(in crate::cli) Arc<Mutex<Script>>);
 
 fn unexpected<T>() -> Answer<T> {
     Err(Status::failed_precondition("the script has no such call"))
@@ -69,10 +72,12 @@ impl Api for Scripted {
         self.0.lock().unwrap().get_task.pop_front().map_or_else(unexpected, |record| record.map(Response::new))
     }
     async fn submit_task(&self, _: Request<SubmitTaskRequest>) -> Answer<TaskRecord> {
-        unexpected()
+        self.0.lock().unwrap().submit_task.pop_front().map_or_else(unexpected, |record| Ok(Response::new(record)))
     }
-    async fn list_tasks(&self, _: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
-        unexpected()
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
+        let mut script = self.0.lock().unwrap();
+        script.asked_pages.push((request.get_ref().page_size, request.get_ref().page_token.clone()));
+        script.list_tasks.pop_front().map_or_else(unexpected, |page| Ok(Response::new(page)))
     }
     async fn cancel_task(&self, _: Request<CancelTaskRequest>) -> Answer<TaskRecord> {
         unexpected()
@@ -88,9 +93,15 @@ impl Api for Scripted {
 impl Scripted {
     /// Serves the script on a free port, and connects to it.
     pub(in crate::cli) async fn serve(script: Script) -> (Self, Gateway) {
+        let (scripted, address) = Self::start(script).await;
+        (scripted, connect(&address).await)
+    }
+
+    /// Serves the script on a free port; returns its address.
+    pub(in crate::cli) async fn start(script: Script) -> (Self, String) {
         let scripted = Self(Arc::new(Mutex::new(script)));
         let address = scripted.clone().listen("127.0.0.1:0").await;
-        (scripted, connect(&address).await)
+        (scripted, address)
     }
 
     /// Serves on an address, on the present runtime; returns the address with its port.
@@ -121,17 +132,21 @@ pub(in crate::cli) fn status(sequence: i64, state: TaskState) -> TaskEvent {
     TaskEvent { event: Some(Event::StatusUpdate(update)), task_id: "t1".to_owned(), sequence, time: None }
 }
 
-fn working(sequence: i64) -> Result<TaskEvent, Status> {
+pub(in crate::cli) fn working(sequence: i64) -> Result<TaskEvent, Status> {
     Ok(status(sequence, TaskState::Working))
 }
 
-fn completed(sequence: i64) -> Result<TaskEvent, Status> {
+pub(in crate::cli) fn completed(sequence: i64) -> Result<TaskEvent, Status> {
     Ok(status(sequence, TaskState::Completed))
 }
 
-fn record(sequence: i64, state: TaskState) -> TaskRecord {
+pub(in crate::cli) fn record(sequence: i64, state: TaskState) -> TaskRecord {
     let status = Some(TaskStatus { state: state.into(), ..TaskStatus::default() });
-    TaskRecord { task: Some(Task { status, ..Task::default() }), sequence, ..TaskRecord::default() }
+    TaskRecord {
+        task: Some(Task { id: "t1".to_owned(), status, ..Task::default() }),
+        sequence,
+        ..TaskRecord::default()
+    }
 }
 
 /// The sequences handed out, and how often the stream was lost, until the end or an error.

@@ -104,3 +104,99 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        agent::Echo,
+        engine::{Engine, Hub, Parts},
+        metrics::Metrics,
+        server::{Settings, a2a::A2a, card::Cards},
+        store::{Sqlite, SqliteSettings},
+    };
+
+    /// As much of `google.protobuf.FileDescriptorSet` as names the methods.
+    #[derive(Message)]
+    struct Files {
+        #[prost(message, repeated, tag = "1")]
+        files: Vec<File>,
+    }
+
+    #[derive(Message)]
+    struct File {
+        #[prost(string, tag = "2")]
+        package: String,
+        #[prost(message, repeated, tag = "6")]
+        services: Vec<Service>,
+    }
+
+    #[derive(Message)]
+    struct Service {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "2")]
+        methods: Vec<Method>,
+    }
+
+    #[derive(Message)]
+    struct Method {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+
+    fn methods_of(service: &str) -> Vec<String> {
+        let files = Files::decode(DESCRIPTORS).unwrap().files;
+        let services = files.iter().flat_map(|file| file.services.iter().map(move |service| (&file.package, service)));
+        let named = services.filter(|(package, each)| format!("{package}.{}", each.name) == service);
+        named.flat_map(|(_, service)| service.methods.iter().map(|method| method.name.clone())).collect()
+    }
+
+    fn shared(dir: &std::path::Path) -> Shared {
+        let metrics = Arc::new(Metrics::default());
+        let hub = Hub::new(metrics.clone());
+        let settings = SqliteSettings { data_dir: dir.to_owned(), readers: 1, batch_max: 8, max_size: 0 };
+        let store = Arc::new(Sqlite::open(&settings, hub.clone(), metrics.clone()).unwrap());
+        let agents: Vec<(String, Arc<dyn crate::agent::Agent>)> = vec![("echo".into(), Arc::new(Echo))];
+        let settings = crate::engine::Settings::default();
+        let engine = Engine::start(Parts { store, hub, agents, settings, metrics: metrics.clone() });
+        let settings = Settings::default();
+        let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
+        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), true));
+        Shared { engine, a2a, cards, metrics, settings }
+    }
+
+    /// A call without a content in its message.
+    fn call(service: &str, method: &str, content_type: &str) -> Request {
+        let request = http::Request::post(format!("/{service}/{method}")).header(header::CONTENT_TYPE, content_type);
+        request.body(Body::from(vec![0; 5])).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_method_of_the_contracts_is_there_and_no_other() {
+        use tower::ServiceExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(shared(dir.path()));
+        let (router, _health) = router(&shared).await.unwrap();
+        let status = async |service: &str, method: &str| {
+            let answer = router.clone().oneshot(call(service, method, "application/grpc")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+        };
+        let unimplemented = Some((tonic::Code::Unimplemented as i32).to_string());
+        for (service, count) in [(gateway::NAME, 8), (a2a::NAME, 11)] {
+            let methods = methods_of(service);
+            assert_eq!(methods.len(), count, "{methods:?}");
+            for method in methods {
+                assert_ne!(status(service, &method).await, unimplemented, "{service}/{method}");
+            }
+            assert_eq!(status(service, "Nope").await, unimplemented);
+        }
+        let answer = router.clone().oneshot(call(gateway::NAME, "GetTask", "application/json")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        shared.engine.stop().await;
+    }
+}

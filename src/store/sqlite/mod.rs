@@ -30,7 +30,7 @@ use crate::{
     proto::a2a::TaskState,
     task::TaskId,
 };
-use writer::{Done, Job, Work, Writer};
+use writer::{Done, Job, News, Work, Writer};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -98,27 +98,30 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens or makes the store, and starts its writer.
+    /// Opens or makes the store, and starts its writer. To be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the directory cannot be used or is in use, or the file is damaged, foreign, or of a newer gateway.
     pub fn open(settings: &Settings, listener: Arc<dyn Listener>, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let lock = lock(&settings.data_dir)?;
         let path = settings.data_dir.join("gateway.db");
-        let writer = Self::prepare(&path, settings, listener, metrics).map_err(|error| describe(error, &path))?;
+        let (news, told) = mpsc::unbounded_channel();
+        let writer = Self::prepare(&path, settings, news, metrics).map_err(|error| describe(error, &path))?;
         let readers = Readers::open(&path, settings.readers.max(1)).map_err(|error| describe(error, &path))?;
         let (jobs, queue) = mpsc::channel(4096);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(|cause| OpenError::Directory { path: settings.data_dir.clone(), cause })?;
+        // Ends when the writer does.
+        tokio::spawn(writer::tell(told, listener));
         Ok(Self { jobs, readers, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
     }
 
     fn prepare(
         path: &Path,
         settings: &Settings,
-        listener: Arc<dyn Listener>,
+        news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> Result<Writer, OpenError> {
         let mut connection = Connection::open(path)?;
@@ -133,7 +136,7 @@ impl Sqlite {
             let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             connection.pragma_update(None, "max_page_count", (settings.max_size / page).max(1))?;
         }
-        Ok(Writer::new(connection, settings.batch_max.max(1), listener, metrics)?)
+        Ok(Writer::new(connection, settings.batch_max.max(1), news, metrics)?)
     }
 
     async fn write(&self, work: Work) -> Result<Done> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Value as Sql};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Value as Sql};
 
 use super::{Failure, segment};
 use crate::{
@@ -18,7 +18,12 @@ const PAGE_EVENTS: usize = 512;
 const PAGE_BYTES: usize = 1 << 20;
 
 const COLUMNS: &str = "key, id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head, \
-                       floor, dispatched, hidden";
+                       floor, dispatched, standing";
+
+/// The column `standing`, which the indexes of `tasks` are divided by.
+pub const OPEN: i32 = 0;
+pub const SETTLED: i32 = 1;
+pub const HIDDEN: i32 = 2;
 
 /// A row of `tasks`.
 struct Header {
@@ -53,7 +58,7 @@ impl Header {
             head: row.get(11)?,
             floor: row.get(12)?,
             dispatched: row.get(13)?,
-            hidden: row.get(14)?,
+            hidden: row.get::<_, i32>(14)? == HIDDEN,
         })
     }
 
@@ -168,9 +173,9 @@ pub fn request(sql: &Connection, owner: &str, agent: &str, id: &str, now: i64) -
 
 pub fn open_tasks(sql: &Connection, after: Option<TaskId>) -> Result<Vec<TaskId>, Failure> {
     // Ids sort by creation, so a page continues after an id whatever happened to the task since. The plus keeps SQLite
-    // on the index of states: open tasks are few among many.
+    // on the index of open tasks: they are few among many.
     let mut statement = sql.prepare_cached(
-        "SELECT id FROM tasks WHERE state IN (1, 2) AND +id > ?1 AND hidden = 0 ORDER BY id LIMIT 4096",
+        "SELECT id FROM tasks WHERE standing = 0 AND state IN (1, 2) AND +id > ?1 ORDER BY id LIMIT 4096",
     )?;
     let after = after.map_or([0; 16], TaskId::to_bytes);
     let ids =
@@ -180,8 +185,7 @@ pub fn open_tasks(sql: &Connection, after: Option<TaskId>) -> Result<Vec<TaskId>
 
 pub fn overdue(sql: &Connection, now: i64) -> Result<Vec<TaskId>, Failure> {
     let mut statement = sql.prepare_cached(
-        "SELECT id FROM tasks WHERE deadline IS NOT NULL AND deadline <= ?1 AND state NOT IN (3, 4, 5, 7)
-         ORDER BY deadline LIMIT 256",
+        "SELECT id FROM tasks WHERE standing = 0 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline LIMIT 256",
     )?;
     let ids = statement.query_map([now], |row| row.get(0).map(TaskId::from_bytes))?.collect::<rusqlite::Result<_>>()?;
     Ok(ids)
@@ -195,16 +199,16 @@ pub fn counts(sql: &Connection) -> Result<Vec<(TaskState, u64)>, Failure> {
 }
 
 pub fn list(sql: &Connection, query: &TaskQuery) -> Result<TaskPage, Failure> {
-    // One index range for each state, merged: every filter then reads its own index in order.
-    let ranges: Vec<Option<TaskState>> =
-        if query.states.is_empty() { vec![None] } else { query.states.iter().copied().map(Some).collect() };
+    // Ranges of an index each, merged: open tasks, and settled ones by state where that is asked for.
+    let standing = |state| if task::state::is_settled(state) { SETTLED } else { OPEN };
+    let ranges: Vec<(i32, Option<TaskState>)> = if query.states.is_empty() {
+        vec![(OPEN, None), (SETTLED, None)]
+    } else {
+        query.states.iter().map(|state| (standing(*state), Some(*state))).collect()
+    };
     let mut headers = Vec::new();
-    let mut total = 0;
-    for state in ranges {
-        let filter = Filter::new(query, state);
-        if query.count {
-            total += filter.count(sql, query, state)?;
-        }
+    for (standing, state) in &ranges {
+        let filter = Filter::new(query, *standing, *state);
         let (wheres, mut values) = (filter.wheres, filter.values);
         let place = query.after.unwrap_or(Key { updated: i64::MAX, row: i64::MAX });
         values.extend([Sql::from(place.updated), place.row.into(), i64::try_from(query.limit + 1).unwrap_or(1).into()]);
@@ -214,6 +218,7 @@ pub fn list(sql: &Connection, query: &TaskQuery) -> Result<TaskPage, Failure> {
         let rows = statement.query_map(rusqlite::params_from_iter(values), Header::read)?;
         headers.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
     }
+    let total = if query.count { count(sql, query, &ranges)? } else { 0 };
     headers.sort_unstable_by_key(|header| std::cmp::Reverse((header.updated, header.key)));
     let more = headers.len() > query.limit;
     headers.truncate(query.limit);
@@ -229,8 +234,8 @@ struct Filter {
 }
 
 impl Filter {
-    fn new(query: &TaskQuery, state: Option<TaskState>) -> Self {
-        let mut wheres = "owner = ? AND hidden = 0".to_owned();
+    fn new(query: &TaskQuery, standing: i32, state: Option<TaskState>) -> Self {
+        let mut wheres = format!("standing = {standing} AND owner = ?");
         let mut values = vec![Sql::from(query.owner.to_string())];
         let mut add = |condition: &str, value: Sql| {
             wheres.push_str(" AND ");
@@ -251,21 +256,28 @@ impl Filter {
         }
         Self { wheres, values }
     }
+}
 
-    /// Matches on all pages: from the kept counts where they tell, else by counting.
-    fn count(&self, sql: &Connection, query: &TaskQuery, state: Option<TaskState>) -> Result<u64, Failure> {
-        if query.context_id.is_some() || query.updated_from.is_some() {
-            let mut statement = sql.prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {}", self.wheres))?;
-            return Ok(statement.query_row(rusqlite::params_from_iter(&self.values), |row| row.get(0))?);
+/// Matches on all pages: from the kept counts where they tell, else by counting.
+fn count(sql: &Connection, query: &TaskQuery, ranges: &[(i32, Option<TaskState>)]) -> Result<u64, Failure> {
+    let mut total = 0;
+    if query.context_id.is_some() || query.updated_from.is_some() {
+        for (standing, state) in ranges {
+            let Filter { wheres, values } = Filter::new(query, *standing, *state);
+            let mut statement = sql.prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {wheres}"))?;
+            total += statement.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, u64>(0))?;
         }
-        let state = state.map(i32::from);
-        let parameters: [&dyn ToSql; 3] = [&&*query.owner, &query.agent, &state];
-        let mut statement = sql.prepare_cached(
-            "SELECT coalesce(sum(tasks), 0) FROM counts WHERE owner = ?1 AND (?2 IS NULL OR agent = ?2)
-             AND (?3 IS NULL OR state = ?3)",
-        )?;
-        Ok(statement.query_row(&parameters[..], |row| row.get(0))?)
+        return Ok(total);
     }
+    let mut statement =
+        sql.prepare_cached("SELECT state, tasks FROM counts WHERE owner = ?1 AND (?2 IS NULL OR agent = ?2)")?;
+    let mut rows = statement.query(params![&*query.owner, query.agent])?;
+    while let Some(row) = rows.next()? {
+        if query.states.is_empty() || query.states.contains(&state_of(row.get(0)?)) {
+            total += row.get::<_, u64>(1)?;
+        }
+    }
+    Ok(total)
 }
 
 /// How a dialect is stored.
@@ -285,6 +297,7 @@ fn dialect_of(code: i32) -> Dialect {
     }
 }
 
-fn state_of(code: i32) -> TaskState {
+/// How a state is stored: by its number.
+pub fn state_of(code: i32) -> TaskState {
     TaskState::try_from(code).unwrap_or(TaskState::Unspecified)
 }

@@ -13,7 +13,9 @@ const APPLICATION_ID: i32 = 0x4132_4147;
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
 const MIGRATIONS: [&str; 1] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
-    // `tasks` rows stay small (snapshots have their own table), so that lists read few pages.
+    // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
+    // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
+    // settled ones are many and never change, so each of their indexes is written once.
     "CREATE TABLE tasks (
         key INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,
@@ -29,13 +31,15 @@ const MIGRATIONS: [&str; 1] = [
         head INTEGER NOT NULL,
         floor INTEGER NOT NULL DEFAULT 0,
         dispatched INTEGER NOT NULL DEFAULT 0,
-        hidden INTEGER NOT NULL DEFAULT 0
+        standing INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE INDEX tasks_by_time ON tasks (owner, updated, key) WHERE hidden = 0;
-    CREATE INDEX tasks_by_agent ON tasks (owner, agent, updated, key) WHERE hidden = 0;
-    CREATE INDEX tasks_by_context ON tasks (owner, context, updated, key) WHERE hidden = 0;
-    CREATE INDEX tasks_by_state ON tasks (state, owner, updated, key);
-    CREATE INDEX tasks_by_deadline ON tasks (deadline) WHERE deadline IS NOT NULL AND state NOT IN (3, 4, 5, 7);
+    CREATE INDEX open_tasks ON tasks (owner, updated, key) WHERE standing = 0;
+    CREATE INDEX open_deadlines ON tasks (deadline) WHERE standing = 0 AND deadline IS NOT NULL;
+    CREATE INDEX settled_tasks ON tasks (owner, updated, key) WHERE standing = 1;
+    CREATE INDEX settled_by_agent ON tasks (owner, agent, updated, key) WHERE standing = 1;
+    CREATE INDEX settled_by_context ON tasks (owner, context, updated, key) WHERE standing = 1;
+    CREATE INDEX settled_by_state ON tasks (owner, state, updated, key) WHERE standing = 1;
+    CREATE INDEX hidden_tasks ON tasks (owner, updated, key) WHERE standing = 2;
     CREATE TABLE segments (
         position INTEGER PRIMARY KEY,
         task INTEGER NOT NULL,

@@ -7,13 +7,13 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Failure, segment};
+use super::{Failure, read, segment};
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
     proto::a2a::{Role, TaskState, stream_response::Payload},
     store::{Append, Commit, Identity, Listener, NewTask, Receipt, Request},
-    task::{Event, TaskId},
+    task::{self, Event, TaskId},
 };
 
 /// Something to be written.
@@ -48,13 +48,34 @@ pub struct Job {
     pub reply: oneshot::Sender<Result<Done>>,
 }
 
+/// What is to be told once a group is on disk.
+pub struct News {
+    commits: Vec<Commit>,
+    answers: Vec<(oneshot::Sender<Result<Done>>, Result<Done>)>,
+}
+
+/// Tells, in commit order: the listener first, then those who wait for their writes. It runs beside the writer, which
+/// can go on with the next group, and among the tasks that it wakes, which is cheaper than waking them from outside.
+///
+/// The queue is unbounded but never holds more than the writer's callers that are waiting.
+pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Listener>) {
+    while let Some(News { commits, answers }) = news.recv().await {
+        if !commits.is_empty() {
+            listener.committed(commits);
+        }
+        for (reply, result) in answers {
+            let _ = reply.send(result);
+        }
+    }
+}
+
 /// The only connection that writes.
 pub struct Writer {
     connection: Connection,
     batch_max: usize,
     /// The newest position of the feed that is committed.
     position: u64,
-    listener: Arc<dyn Listener>,
+    news: mpsc::UnboundedSender<News>,
     metrics: Arc<Metrics>,
 }
 
@@ -69,7 +90,7 @@ impl Writer {
     pub fn new(
         connection: Connection,
         batch_max: usize,
-        listener: Arc<dyn Listener>,
+        news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
@@ -79,7 +100,7 @@ impl Writer {
             [],
             |row| row.get(0),
         )?;
-        Ok(Self { connection, batch_max, position, listener, metrics })
+        Ok(Self { connection, batch_max, position, news, metrics })
     }
 
     /// Works until the queue closes.
@@ -98,29 +119,24 @@ impl Writer {
         let result = self.commit(&jobs);
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.metrics.commit_batch.observe(jobs.len() as f64);
-        match result {
-            Ok(results) => {
-                for (job, result) in jobs.into_iter().zip(results) {
-                    let _ = job.reply.send(result);
-                }
-            }
-            Err(failure) if jobs.len() == 1 => {
-                let error = failure.into_error();
-                for job in jobs {
-                    let _ = job.reply.send(Err(error.clone()));
-                }
-            }
+        let (commits, results) = match result {
+            Ok(done) => done,
+            Err(failure) if jobs.len() == 1 => (Vec::new(), vec![Err(failure.into_error())]),
             Err(_) => {
                 for job in jobs {
                     self.serve(vec![job]);
                 }
+                return;
             }
-        }
+        };
+        let answers = jobs.into_iter().map(|job| job.reply).zip(results).collect();
+        // The other side ends only after this one.
+        let _ = self.news.send(News { commits, answers });
     }
 
-    /// Commits the jobs together and tells the listener. A refusal (conflict, reused request id) is a result and
+    /// Commits the jobs together. A refusal (conflict, reused request id) is a result and
     /// changes nothing; a failure of the database undoes the whole group.
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done>>, Failure> {
+    fn commit(&mut self, jobs: &[Job]) -> Result<(Vec<Commit>, Vec<Result<Done>>), Failure> {
         let mut group =
             Group { position: self.position, commits: Vec::with_capacity(jobs.len()), counts: HashMap::new() };
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -137,10 +153,7 @@ impl Writer {
         self.position = group.position;
         let events: usize = group.commits.iter().map(|commit| commit.events.len()).sum();
         self.metrics.events.inc_by(events as u64);
-        if !group.commits.is_empty() {
-            self.listener.committed(group.commits);
-        }
-        Ok(results)
+        Ok((group.commits, results))
     }
 }
 
@@ -173,7 +186,7 @@ impl Group {
             &*identity.owner,
             &*identity.agent,
             identity.context_id,
-            super::read::dialect_code(identity.dialect),
+            read::dialect_code(identity.dialect),
             identity.created,
             identity.deadline,
             identity.output_modes.join("\n"),
@@ -198,14 +211,23 @@ impl Group {
             return Ok(Done { receipt: Receipt::Replayed(task), ..WRITTEN });
         }
         let id = identity.id.to_bytes();
+        let standing = match (append.hide, task::state::is_settled(state)) {
+            (true, _) => read::HIDDEN,
+            (false, true) => read::SETTLED,
+            (false, false) => read::OPEN,
+        };
         // The row is only there to be changed if the log ends where the writer believes.
         let task: Option<i64> = match status_time {
             Some(time) => sql
                 .prepare_cached(
-                    "UPDATE tasks SET head = ?3, state = ?4, updated = max(?5, updated), dispatched = coalesce(?6, dispatched)
+                    "UPDATE tasks SET head = ?3, state = ?4, standing = ?5, updated = max(?6, updated),
+                            dispatched = coalesce(?7, dispatched)
                      WHERE id = ?1 AND head = ?2 RETURNING key",
                 )?
-                .query_row(params![id, append.after, head, i32::from(state), time, append.dispatched], |row| row.get(0)),
+                .query_row(
+                    params![id, append.after, head, i32::from(state), standing, time, append.dispatched],
+                    |row| row.get(0),
+                ),
             None => sql
                 .prepare_cached(
                     "UPDATE tasks SET head = ?3, dispatched = coalesce(?4, dispatched) WHERE id = ?1 AND head = ?2
@@ -231,7 +253,6 @@ impl Group {
             trim(sql, task, trim_to)?;
         }
         if append.hide {
-            sql.prepare_cached("UPDATE tasks SET hidden = 1 WHERE key = ?1")?.execute([task])?;
             self.count(&identity.owner, &identity.agent, append.from, -1);
         } else if state != append.from {
             self.count(&identity.owner, &identity.agent, append.from, -1);
@@ -263,21 +284,19 @@ impl Group {
         .execute(params![now, batch])?;
         let Some(cutoff) = cutoff else { return Ok(WRITTEN) };
         let mut removed = Vec::new();
-        for state in [TaskState::Completed, TaskState::Failed, TaskState::Canceled, TaskState::Rejected] {
-            for task in settled_before(sql, state, cutoff, batch - removed.len())? {
-                raise_feed_floor(sql, task.key, u64::MAX)?;
-                for statement in [
-                    "DELETE FROM segments WHERE task = ?1",
-                    "DELETE FROM snapshots WHERE task = ?1",
-                    "DELETE FROM tasks WHERE key = ?1",
-                ] {
-                    sql.prepare_cached(statement)?.execute([task.key])?;
-                }
-                if !task.hidden {
-                    self.count(&task.owner, &task.agent, state, -1);
-                }
-                removed.push(task.id);
+        for task in settled_before(sql, cutoff, batch)? {
+            raise_feed_floor(sql, task.key, u64::MAX)?;
+            for statement in [
+                "DELETE FROM segments WHERE task = ?1",
+                "DELETE FROM snapshots WHERE task = ?1",
+                "DELETE FROM tasks WHERE key = ?1",
+            ] {
+                sql.prepare_cached(statement)?.execute([task.key])?;
             }
+            if task.standing != read::HIDDEN {
+                self.count(&task.owner, &task.agent, task.state, -1);
+            }
+            removed.push(task.id);
         }
         Ok(Done { removed, ..WRITTEN })
     }
@@ -306,7 +325,7 @@ fn claim_request(
     now: i64,
 ) -> Result<Option<TaskId>, Failure> {
     let Some(request) = request else { return Ok(None) };
-    if let Some(used) = super::read::request(sql, &identity.owner, &identity.agent, &request.id, now)? {
+    if let Some(used) = read::request(sql, &identity.owner, &identity.agent, &request.id, now)? {
         return Ok(Some(used.replay(&request.digest)?));
     }
     sql.prepare_cached(
@@ -360,25 +379,29 @@ struct Settled {
     id: TaskId,
     owner: Arc<str>,
     agent: Arc<str>,
-    hidden: bool,
+    state: TaskState,
+    standing: i32,
 }
 
-fn settled_before(sql: &Connection, state: TaskState, cutoff: i64, limit: usize) -> Result<Vec<Settled>, Failure> {
-    let mut owners = sql.prepare_cached("SELECT DISTINCT owner FROM tasks WHERE state = ?1")?;
-    let owners = owners.query_map([i32::from(state)], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+/// Tasks that settled before a time, oldest first.
+fn settled_before(sql: &Connection, cutoff: i64, limit: usize) -> Result<Vec<Settled>, Failure> {
+    let mut owners = sql.prepare_cached("SELECT DISTINCT owner FROM counts")?;
+    let owners = owners.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let mut found = Vec::new();
-    for owner in owners {
-        let mut statement = sql.prepare_cached(
-            "SELECT key, id, owner, agent, hidden FROM tasks WHERE state = ?1 AND owner = ?2 AND updated < ?3
-             ORDER BY updated, key LIMIT ?4",
-        )?;
-        let rows = statement.query_map(params![i32::from(state), owner, cutoff, limit - found.len()], |row| {
+    // A range of an index each.
+    for (owner, standing) in owners.iter().flat_map(|owner| [(owner, read::SETTLED), (owner, read::HIDDEN)]) {
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT key, id, owner, agent, state, standing FROM tasks
+             WHERE standing = {standing} AND owner = ?1 AND updated < ?2 ORDER BY updated, key LIMIT ?3"
+        ))?;
+        let rows = statement.query_map(params![owner, cutoff, limit - found.len()], |row| {
             Ok(Settled {
                 key: row.get(0)?,
                 id: TaskId::from_bytes(row.get(1)?),
                 owner: row.get::<_, String>(2)?.into(),
                 agent: row.get::<_, String>(3)?.into(),
-                hidden: row.get(4)?,
+                state: read::state_of(row.get(4)?),
+                standing: row.get(5)?,
             })
         })?;
         for row in rows {

@@ -81,9 +81,12 @@ fn as_artifact(message: &Message) -> Artifact {
     Artifact { artifact_id: message.message_id.clone(), parts: message.parts.clone(), ..Artifact::default() }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "writing to memory does not fail, and nothing here has map keys other than text"
+)]
 fn write(value: &impl Serialize) -> Bytes {
     let mut json = Vec::with_capacity(512);
-    // Writing to memory does not fail, and nothing here has map keys other than text.
     serde_json::to_writer(&mut json, value).expect("serializable to JSON");
     json.into()
 }
