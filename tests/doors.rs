@@ -1,7 +1,11 @@
 //! One scenario, every door: the same results and the same errors, each in its door's own form (promise P8).
 
-mod door;
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod door;
+mod support;
+
+use a2a_gateway::agent::{Recovery, Update};
 use a2a_gateway::proto::a2a::TaskState::{self, Canceled, Completed, Failed, InputRequired, Submitted, Working};
 use door::{kinds::*, *};
 
@@ -176,6 +180,34 @@ async fn who_holds_the_task_already_sees_a_direct_reply_complete_it() {
         assert_eq!(done.said, "pong", "{door:?}");
         let artifacts: &[&str] = if door.is_praison() { &["pong"] } else { &[] };
         assert_eq!(done.artifacts, artifacts, "{door:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_on_completing_is_an_artifact_for_praisonai_only_when_there_is_no_other() {
+    let (agent, mut script) = support::scripted(Recovery::Fail);
+    let gateway = Gateway::start_with(vec![("a".into(), agent)], &[]).await;
+    let bye = || Update::Status { state: Completed, message: Some(door::grpc::message("bye")), metadata: None };
+    for door in [Door::Praison, Door::PraisonOwn] {
+        let client = gateway.client(door).seeing(door);
+        let first = client.send(say_at_once("go")).await.unwrap().task();
+        let turn = script.turn().await;
+        turn.say(support::chunk("a", "result", false)).await;
+        turn.say(support::status(InputRequired)).await;
+        client.until(&first.id, InputRequired).await;
+        let events = client.stream(Send { task: &first.id, ..say("on") }).await.unwrap();
+        script.turn().await.say(bye()).await;
+        let artifacts = |items: &[Item]| items.iter().filter(|item| matches!(item.what, What::Artifact { .. })).count();
+        assert_eq!(artifacts(&events.rest().await), 0, "{door:?}");
+        assert_eq!(client.get(&first.id, None).await.unwrap().artifacts, ["result"], "{door:?}");
+
+        let events = client.stream(say("go")).await.unwrap();
+        let turn = script.turn().await;
+        turn.say(support::status(Working)).await;
+        turn.say(bye()).await;
+        let items = events.rest().await;
+        assert_eq!(artifacts(&items), 1, "{door:?}: {items:?}");
+        assert_eq!(client.get(&items[0].task, None).await.unwrap().artifacts, ["bye"], "{door:?}");
     }
 }
 

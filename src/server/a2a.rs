@@ -266,6 +266,9 @@ impl Updates {
 
     fn adapt_one(&mut self, event: &Arc<Event>, out: &mut Vec<Arc<Event>>) {
         let with = |payload| Arc::new(Event::new(event.task_id, event.sequence, event.time, event.state, payload));
+        if let Payload::Task(task) = event.payload() {
+            self.has_artifacts |= !task.artifacts.is_empty();
+        }
         match event.payload() {
             Payload::Message(message) if message.role != i32::from(Role::Agent) => return,
             Payload::Message(_) if self.opening == Opening::Answer => out.push(Arc::clone(event)),

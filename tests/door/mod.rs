@@ -4,6 +4,7 @@
 //! its spelling) and answers in common values, so that one scenario can be looped over all doors and compared.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 pub mod grpc;
 pub mod json;
