@@ -63,6 +63,19 @@ fn in_an_empty_folder_it_serves_and_keeps_its_data_there() {
 }
 
 #[test]
+fn once_it_has_stopped_its_database_file_can_be_copied_alone() {
+    let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut gateway = Gateway::start(data.path());
+    let id = told(&gateway, &["send", "--no-wait", "hello"]).trim_end().to_owned();
+    told(&gateway, &["watch", &id]);
+    gateway.term();
+    assert_eq!(gateway.wait(LIMIT).code(), Some(0));
+    fs::copy(data.path().join("gateway.db"), copy.path().join("gateway.db")).unwrap();
+    let gateway = Gateway::start(copy.path());
+    assert!(told(&gateway, &["get", &id]).contains("Echo: hello"));
+}
+
+#[test]
 fn commands_send_show_list_and_cancel() {
     let data = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(data.path());
