@@ -5,6 +5,8 @@
 //! or has seen one that was not stored. The moments of the kills come from a seed, which a failure shows;
 //! `A2A_CRASH_SEED` repeats it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 mod process;
 
 use std::{
