@@ -6,6 +6,7 @@
 mod process;
 
 use std::{
+    collections::HashSet,
     fs,
     net::{TcpListener, TcpStream},
     path::Path,
@@ -300,14 +301,18 @@ impl Watched {
         Self { client, feed }
     }
 
-    /// Waits until a task has its n-th chunk; its id and the event's sequence.
-    async fn chunk(&mut self, text: &str) -> (String, i64) {
-        loop {
-            let event = self.feed.message().await.unwrap().unwrap().event.unwrap_or_default();
-            if chunk_of(&event) == Some(text) {
-                return (event.task_id, event.sequence);
+    /// Waits until the chunks are there, in whatever order; the id of the last one's task, and the event's sequence.
+    async fn chunks<const N: usize>(&mut self, wanted: [&str; N]) -> (String, i64) {
+        let mut wanted = HashSet::from(wanted);
+        let waiting = async {
+            loop {
+                let event = self.feed.message().await.unwrap().unwrap().event.unwrap_or_default();
+                if chunk_of(&event).is_some_and(|chunk| wanted.remove(chunk)) && wanted.is_empty() {
+                    return (event.task_id, event.sequence);
+                }
             }
-        }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.expect("the chunks come")
     }
 
     async fn watch(&mut self, id: &str, after: i64) -> Streaming<TaskEvent> {
@@ -341,13 +346,12 @@ async fn told_to_stop_it_ends_streams_answers_calls_and_takes_nothing_new() {
     let wait = Some(well_known::Duration::from(LIMIT));
     let submitted =
         tokio::spawn(async move { client.submit_task(SubmitTaskRequest { wait, ..submit("slow: 6", "") }).await });
-    watched.chunk("chunk 1/5\n").await;
-    watched.chunk("chunk 1/6\n").await;
+    watched.chunks(["chunk 1/5\n", "chunk 1/6\n"]).await;
 
     let told = Instant::now();
     gateway.term();
     let ended = loop {
-        match stream.message().await {
+        match tokio::time::timeout(LIMIT, stream.message()).await.expect("the stream ends") {
             Ok(event) => {
                 assert!(event.is_some(), "the stream of a task that goes on must not end as if it had settled")
             }
@@ -360,7 +364,7 @@ async fn told_to_stop_it_ends_streams_answers_calls_and_takes_nothing_new() {
     let more = watched.client.submit_task(submit("too late", "")).await.unwrap_err();
     assert_eq!(more.code(), Code::Unavailable, "{more:?}");
 
-    let answer = sent.await.unwrap().unwrap();
+    let answer = tokio::time::timeout(LIMIT, sent).await.expect("the call is answered").unwrap().unwrap();
     let task = &answer["result"]["task"];
     assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{answer}");
     assert_eq!(task["artifacts"][0]["parts"].as_array().unwrap().len(), 5);
@@ -377,7 +381,7 @@ async fn calls_that_outlast_the_drain_deadline_are_cut_off_and_their_tasks_go_on
     let mut gateway = Gateway::start_at("127.0.0.1:0", data.path(), &["--set", "server.drain_deadline=300ms"]);
     let mut watched = Watched::new(&gateway).await;
     let sent = send(&gateway, "slow: 100");
-    let (id, sequence) = watched.chunk("chunk 2/100\n").await;
+    let (id, sequence) = watched.chunks(["chunk 2/100\n"]).await;
     let told = Instant::now();
     gateway.term();
     assert_eq!(gateway.wait(LIMIT).code(), Some(0));
@@ -389,7 +393,7 @@ async fn calls_that_outlast_the_drain_deadline_are_cut_off_and_their_tasks_go_on
     let mut watched = Watched::new(&gateway).await;
     let mut stream = watched.watch(&id, sequence).await;
     for n in 3..=8 {
-        let event = stream.message().await.unwrap().unwrap();
+        let event = tokio::time::timeout(LIMIT, stream.message()).await.expect("an event comes").unwrap().unwrap();
         assert_eq!((event.sequence, chunk_of(&event)), (sequence + n - 2, Some(&*format!("chunk {n}/100\n"))));
     }
     watched.client.cancel_task(CancelTaskRequest { task_id: id, metadata: None }).await.unwrap();
@@ -402,7 +406,7 @@ async fn a_second_signal_ends_it_at_once() {
         let mut gateway = Gateway::start_at("127.0.0.1:0", data.path(), &["--set", "server.drain_deadline=1h"]);
         let mut watched = Watched::new(&gateway).await;
         let sent = send(&gateway, "slow: 1000");
-        watched.chunk("chunk 1/1000\n").await;
+        watched.chunks(["chunk 1/1000\n"]).await;
         gateway.child.signal(signals[0]);
         gateway.child.err.until("shutdown", |line| line.contains("shutting down"));
         gateway.child.signal(signals[1]);

@@ -64,7 +64,7 @@ impl Process {
     /// Waits for its end, which must come within the limit.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
-        let ended = [&mut self.out, &mut self.err].map(|lines| lines.to_end(deadline));
+        let ended = [&mut self.out, &mut self.err].map(|lines| lines.drain(deadline));
         assert_eq!(ended, [true, true], "still running after {limit:?}; it said:\n{}{}", self.out.seen, self.err.seen);
         self.child.wait().unwrap()
     }
@@ -137,7 +137,7 @@ impl Lines {
     }
 
     /// Reads to the end; false when it has not come by the deadline.
-    fn to_end(&mut self, deadline: Instant) -> bool {
+    fn drain(&mut self, deadline: Instant) -> bool {
         loop {
             match self.next(deadline) {
                 Ok(_) => {}
