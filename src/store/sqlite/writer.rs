@@ -103,7 +103,7 @@ impl Writer {
         Ok(Self { connection, batch_max, position, news, metrics })
     }
 
-    /// Works until the queue closes.
+    /// Works until the queue closes; then the database file is whole without its write-ahead log.
     pub fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(self.batch_max);
         while queue.blocking_recv_many(&mut jobs, self.batch_max) > 0 {
@@ -111,6 +111,13 @@ impl Writer {
                 queue.close();
             }
             self.serve(std::mem::take(&mut jobs));
+        }
+        // SQLite would do it when the last connection closes, but that may be a reader, which cannot.
+        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        match checkpoint {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the write-ahead log stays beside the database: it is being read"),
+            Err(error) => tracing::warn!(%error, "the write-ahead log stays beside the database"),
         }
     }
 
