@@ -201,7 +201,7 @@ impl Engine {
     /// `InvalidArgument`, `AgentNotFound`, `TaskNotFound`, `UnsupportedOperation` when the task takes no message now,
     /// `RequestIdReused`, `StoreFull`, `Unavailable`.
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted> {
-        submit::submit(&self.inner, caller, submit).await
+        Box::pin(submit::submit(&self.inner, caller, submit)).await
     }
 
     /// Reads one task. `history_length`: messages of history to return, newest kept; none: all, 0: none.

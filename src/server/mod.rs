@@ -69,7 +69,8 @@ pub async fn serve(
 fn router(shared: Arc<Shared>) -> Router {
     let door = |door: Door| {
         post(async move |State(shared): State<Arc<Shared>>, request: Request| {
-            jsonrpc::serve(shared, door, request).await
+            // Boxed at once, so that the layers around it move a pointer instead of the whole call.
+            Box::pin(jsonrpc::serve(shared, door, request)).await
         })
     };
     let card = |path: card::Path| {

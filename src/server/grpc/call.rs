@@ -45,7 +45,7 @@ impl Calls {
     {
         let service = service_fn(|request: tonic::Request<Q>| {
             let seen = self.observe(method);
-            let answer = work(request.into_inner());
+            let answer = Box::pin(work(request.into_inner()));
             async move {
                 match answer.await {
                     Ok(answer) => {
@@ -73,7 +73,7 @@ impl Calls {
     {
         let service = service_fn(|request: tonic::Request<Q>| {
             let seen = self.observe(method);
-            let answer = work(request.into_inner());
+            let answer = Box::pin(work(request.into_inner()));
             async move {
                 match answer.await {
                     Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen)))),

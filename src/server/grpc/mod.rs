@@ -50,14 +50,14 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         .route(
             &methods(gateway::NAME),
             any(async move |Path(method): Path<String>, request| match refuse_other_content(&request) {
-                None => own.answer(&method, request).await.map_or_else(|| unimplemented(&method), to_axum),
+                None => Box::pin(own.answer(&method, request)).await.map_or_else(|| unimplemented(&method), to_axum),
                 Some(refusal) => refusal,
             }),
         )
         .route(
             &methods(a2a::NAME),
             any(async move |Path(method): Path<String>, request| match refuse_other_content(&request) {
-                None => a2a.answer(&method, request).await.map_or_else(|| unimplemented(&method), to_axum),
+                None => Box::pin(a2a.answer(&method, request)).await.map_or_else(|| unimplemented(&method), to_axum),
                 Some(refusal) => refusal,
             }),
         )
