@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Caller, Inner, now, run,
+    Caller, Inner,
+    settle::settle,
     watch::{From, Until, Watch},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{a2a::TaskState, well_known::Struct},
-    store::Stored,
     task::{Record, TaskId, state},
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn cancel(
                 control.cancel(metadata.clone());
                 settled(inner, caller, id, stored.sequence).await?;
             }
-            None => match settle_directly(inner, stored, TaskState::Canceled, None).await {
+            None => match settle(inner, stored, TaskState::Canceled, None).await {
                 // Something else happened to the task first: look again.
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 result => return result,
@@ -62,18 +62,4 @@ async fn settled(inner: &Arc<Inner>, caller: &Caller, id: TaskId, after: u64) ->
     tokio::time::timeout(PATIENCE, end).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Unavailable, format!("the agent is slow to cancel task {id}: look again later")))
     })
-}
-
-/// Settles a task that no runner of this process works on.
-pub(super) async fn settle_directly(
-    inner: &Arc<Inner>,
-    stored: Stored,
-    state: TaskState,
-    text: Option<&str>,
-) -> Result<Record> {
-    let (append, record) = run::settling(stored, state, text, now());
-    let owner = append.identity.owner.clone();
-    inner.store.append(append).await?;
-    inner.keep(owner, record.clone());
-    Ok(record)
 }

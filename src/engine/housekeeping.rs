@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Inner, cancel::settle_directly, millis, now, run::overdue_text};
+use super::{
+    Inner, millis, now,
+    settle::{overdue_text, settle},
+};
 use crate::{
     error::{ErrorKind, Result},
     proto::a2a::TaskState,
@@ -41,7 +44,7 @@ async fn fail_overdue(inner: &Arc<Inner>) -> Result<()> {
         }
         let Some(stored) = inner.store.task(id).await? else { continue };
         let text = overdue_text(&stored);
-        match settle_directly(inner, stored, TaskState::Failed, Some(&text)).await {
+        match settle(inner, stored, TaskState::Failed, Some(&text)).await {
             Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
             _ => {}
         }

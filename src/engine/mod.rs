@@ -14,7 +14,9 @@ mod housekeeping;
 mod hub;
 mod query;
 mod recover;
+mod reply;
 mod run;
+mod settle;
 mod submit;
 mod watch;
 

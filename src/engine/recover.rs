@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Inner, cancel::settle_directly, run::Start};
+use super::{Inner, run::Start, settle::settle};
 use crate::{
     agent::Recovery,
     error::{Error, Result},
@@ -80,5 +80,5 @@ async fn take_up(inner: &Arc<Inner>, id: TaskId, count: &mut u64) -> Result<()> 
 }
 
 async fn fail(inner: &Arc<Inner>, stored: Stored, text: &str) -> Result<()> {
-    settle_directly(inner, stored, TaskState::Failed, Some(text)).await.map(drop)
+    settle(inner, stored, TaskState::Failed, Some(text)).await.map(drop)
 }

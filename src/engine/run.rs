@@ -19,19 +19,20 @@ use futures::{FutureExt as _, StreamExt as _, stream::CatchUnwind};
 use prost::Message as _;
 use tokio::sync::Notify;
 
-use super::{AgentEntry, Inner, now, submit::ReplyClaim};
+use super::{
+    AgentEntry, Inner, now,
+    reply::ReplyClaim,
+    settle::{identified, overdue_text, status_update, words},
+};
 use crate::{
     agent::{AgentError, Recovery, Turn, Update, UpdateStream},
     error::ErrorKind,
     proto::{
-        a2a::{
-            Message, Part, Role, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent, part::Content,
-            stream_response::Payload,
-        },
-        well_known::{Struct, Timestamp},
+        a2a::{Message, Role, TaskArtifactUpdateEvent, TaskState, stream_response::Payload},
+        well_known::Struct,
     },
     store::{Append, Stored},
-    task::{self, Event, Record, state},
+    task::{self, Event, state},
 };
 
 /// The most updates of one commit.
@@ -449,57 +450,6 @@ impl Runner {
         };
         tracing::warn!(task = %self.log.identity.id, agent = %self.entry.name, problem, "the agent did not cancel");
     }
-}
-
-/// What the log says of a task that ran out of time.
-pub(super) fn overdue_text(stored: &Stored) -> String {
-    let identity = &stored.identity;
-    let limit = identity.deadline.map_or(0, |deadline| deadline - identity.created);
-    let limit = Duration::from_millis(u64::try_from(limit).unwrap_or(0));
-    format!("The task took longer than its timeout of {limit:?} and was stopped by the gateway.")
-}
-
-/// The append that settles a task from outside a runner, and the task after it.
-pub(super) fn settling(mut stored: Stored, state: TaskState, text: Option<&str>, now: i64) -> (Append, Record) {
-    let time = now.max(stored.updated);
-    let payload = status_update(&stored, state, text.map(words), None, time);
-    let event = Event::new(stored.identity.id, stored.sequence + 1, time, state, payload);
-    task::apply(&mut stored.task, &event);
-    let mut append = Append::new(stored.identity.clone(), stored.sequence, stored.state, vec![Arc::new(event)]);
-    append.snapshot = Some(stored.task.encode_to_vec().into());
-    stored.sequence += 1;
-    stored.updated = time;
-    (append, stored.into_record())
-}
-
-fn status_update(
-    log: &Stored,
-    state: TaskState,
-    message: Option<Message>,
-    metadata: Option<Struct>,
-    time: i64,
-) -> Payload {
-    let (task_id, context_id) = (log.task.id.clone(), log.task.context_id.clone());
-    let message = message.map(|message| Message {
-        task_id: task_id.clone(),
-        context_id: context_id.clone(),
-        role: Role::Agent.into(),
-        ..identified(message)
-    });
-    let status = TaskStatus { state: state.into(), message, timestamp: Some(Timestamp::from_millis(time)) };
-    Payload::StatusUpdate(TaskStatusUpdateEvent { task_id, context_id, status: Some(status), metadata })
-}
-
-fn identified(mut message: Message) -> Message {
-    if message.message_id.is_empty() {
-        message.message_id = task::mint();
-    }
-    message
-}
-
-fn words(text: &str) -> Message {
-    let part = Part { content: Some(Content::Text(text.to_owned())), ..Part::default() };
-    Message { parts: vec![part], ..Message::default() }
 }
 
 /// The next update; a panic of the agent's is an error of the agent's.

@@ -3,13 +3,7 @@
 //! The task is on disk before anyone is answered and before its agent hears of it. What the caller then waits for, if
 //! it waits, is a watch of the log that began before the commit, so nothing can slip between.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +12,7 @@ use super::{
     Caller, Inner,
     hub::Subscription,
     millis, now,
+    reply::{ReplyClaim, Told},
     run::Start,
     watch::{Until, Watch},
 };
@@ -70,28 +65,6 @@ pub enum Outcome {
     Message(Box<Message>),
 }
 
-/// Who gets a direct reply: decided once, by whichever comes first, the agent's reply or the caller's being told of
-/// the task.
-#[derive(Debug, Default)]
-pub(super) struct ReplyClaim(AtomicU8);
-
-impl ReplyClaim {
-    const OPEN: u8 = 0;
-    const TASK: u8 = 1;
-    const MESSAGE: u8 = 2;
-
-    /// The agent replied: true when nobody has been told of the task yet.
-    pub fn reply(&self) -> bool {
-        self.0.compare_exchange(Self::OPEN, Self::MESSAGE, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// The caller is to be told of the task, or is gone: false when the agent has already replied.
-    fn tell(&self) -> bool {
-        let result = self.0.compare_exchange(Self::OPEN, Self::TASK, Ordering::AcqRel, Ordering::Acquire);
-        result != Err(Self::MESSAGE)
-    }
-}
-
 /// A stored submit, and a watch of what comes of it.
 pub struct Submitted {
     inner: Arc<Inner>,
@@ -101,15 +74,6 @@ pub struct Submitted {
     replied: Option<Message>,
     subscription: Subscription<Arc<Event>>,
     claim: Option<Told>,
-}
-
-/// Settles the claim in favour of the task when the caller goes away: nobody is left to take a bare message.
-struct Told(Arc<ReplyClaim>);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.0.tell();
-    }
 }
 
 pub(super) async fn submit(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<Submitted> {
@@ -185,7 +149,14 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
     let claim = (reply == Reply::Message).then(Arc::<ReplyClaim>::default);
     let record = stored.clone().into_record();
     Start { entry, stored, message, resumed: false, claim: claim.clone() }.spawn(inner);
-    Ok(Submitted { inner: inner.clone(), record, replayed: false, replied: None, subscription, claim: claim.map(Told) })
+    Ok(Submitted {
+        inner: inner.clone(),
+        record,
+        replayed: false,
+        replied: None,
+        subscription,
+        claim: claim.map(Told::new),
+    })
 }
 
 /// Continues a task that waits for input.
@@ -343,7 +314,7 @@ impl Submitted {
                 None => watch.next_batch().await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, watch.next_batch()).await {
                     Ok(batch) => batch,
-                    Err(_) if self.claim.as_ref().is_none_or(|claim| claim.0.tell()) => break,
+                    Err(_) if self.claim.as_ref().is_none_or(|claim| claim.tell()) => break,
                     // The agent has just replied: its message is about to come.
                     Err(_) => watch.next_batch().await,
                 },
@@ -379,7 +350,7 @@ impl Submitted {
         // Whether a task or a message comes first can only be told once the agent has said something.
         let first = match tokio::time::timeout(inner.settings.direct_reply_wait, watch.next_batch()).await {
             Ok(first) => first,
-            Err(_) if claim.0.tell() => return Ok(watch.with_opening(&record)),
+            Err(_) if claim.tell() => return Ok(watch.with_opening(&record)),
             Err(_) => watch.next_batch().await,
         };
         let events = first.transpose()?.unwrap_or_default();
