@@ -8,6 +8,7 @@ mod process;
 use std::{
     collections::HashSet,
     fs,
+    io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
     path::Path,
     time::{Duration, Instant},
@@ -286,6 +287,21 @@ fn a_person_at_a_terminal_is_greeted_and_programs_get_json() {
         assert!(["timestamp", "level", "message"].iter().all(|name| entry[name].is_string()), "{entry}");
     }
     assert!(entries.iter().any(|entry| entry["message"].as_str().unwrap().starts_with("SIGTERM: shutting down")));
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let (log, end) = std::io::pipe().unwrap();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-level", "debug", "--data-dir"];
+    let mut gateway = Process::spawn(command(&arguments).arg(data.path()).stderr(end));
+    let line = BufReader::new(log).lines().map(Result::unwrap).find(|line| line.contains("\"listening\"")).unwrap();
+    let address = json(&line)[0]["address"].as_str().unwrap().to_owned();
+    // The reader is gone now, and each entry an error.
+    let done = run(&["send", "hello", "--gateway", &address]);
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "Echo: hello\n"), "{done:?}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(LIMIT).code(), Some(0));
 }
 
 /// What a test watches while a gateway stops.

@@ -249,6 +249,14 @@ fn state(event: &TaskEvent) -> Option<TaskState> {
     }
 }
 
+/// What an event adds to the task's artifact.
+fn pieces(event: &TaskEvent) -> &[Part] {
+    match &event.event {
+        Some(Event::ArtifactUpdate(update)) => &update.artifact.as_ref().unwrap().parts,
+        _ => &[],
+    }
+}
+
 /// The artifact of a task that nothing interrupts.
 fn artifact(text: &str) -> Artifact {
     let parts = match text.split_once(": ") {
@@ -386,6 +394,9 @@ async fn check(work: Work, mut client: Client) {
         assert_eq!(task.status.as_ref().unwrap().state(), TaskState::Completed, "{text}");
         assert_eq!(task.artifacts, [artifact(text)], "{text}");
         let log = &logs[&task.id];
+        // Resumed, not begun anew: the log has each piece once.
+        let pieces: Vec<_> = log.iter().flat_map(pieces).cloned().collect();
+        assert_eq!(pieces, task.artifacts[0].parts, "{text}");
         assert_eq!((said(&log[0]), record.sequence), (Some(text.as_str()), log.len() as i64));
         assert_eq!(log.iter().filter(|event| state(event) == Some(TaskState::Completed)).count(), 1, "{text}");
     }

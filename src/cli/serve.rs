@@ -133,9 +133,11 @@ fn report(problems: &Problems) -> String {
     format!("{} {count}:\n{lines}", "error:".red().bold())
 }
 
-/// Entries go to standard error, so that standard output stays free.
+/// Entries go to standard error, so that standard output stays free. An entry that cannot be written is lost: telling
+/// of it there, as the subscriber would, panics wherever something is logged.
 fn start_log(log: &Log, text: bool) {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.level)).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.level));
+    let builder = builder.with_writer(io::stderr).log_internal_errors(false);
     let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Fails only when this process already has a log, which then is the one to use.
     let _ = if text { builder.with_ansi(colour).try_init() } else { builder.json().flatten_event(true).try_init() };

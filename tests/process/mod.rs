@@ -54,10 +54,11 @@ pub struct Finished {
 }
 
 impl Process {
-    /// Starts a program whose outputs are piped.
+    /// Starts a program. An output that is not piped has no lines.
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let (out, err) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
+        let out = child.stdout.take().map_or_else(|| Lines::of(std::io::empty()), Lines::of);
+        let err = child.stderr.take().map_or_else(|| Lines::of(std::io::empty()), Lines::of);
         Self { child, out, err }
     }
 
