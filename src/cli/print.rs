@@ -7,7 +7,9 @@ use std::io::{self, IsTerminal as _, Write};
 use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
 
-use super::text::{Cell, message, one_line, part, relative, sanitize, state, state_name, state_style, table};
+use super::text::{
+    Cell, message, one_below_the_other, one_line, part, relative, sanitize, state, state_name, state_style, table,
+};
 use crate::proto::{
     a2a::{AgentCard, Artifact, Message, Role, TaskState},
     gateway::{AgentInfo, AgentState, TaskRecord},
@@ -125,7 +127,7 @@ pub(super) fn artifact_title(artifact: &Artifact) -> String {
 
 /// An artifact's parts, one after the other.
 pub(super) fn parts(artifact: &Artifact) -> String {
-    artifact.parts.iter().map(part).collect::<Vec<_>>().join("\n")
+    one_below_the_other(artifact.parts.iter().map(part))
 }
 
 /// Tasks, one a line.

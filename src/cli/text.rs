@@ -85,7 +85,7 @@ pub(super) fn part(part: &Part) -> String {
 
 /// A message's parts, one after the other.
 pub(super) fn message(message: &Message) -> String {
-    message.parts.iter().map(part).collect::<Vec<_>>().join("\n")
+    one_below_the_other(message.parts.iter().map(part))
 }
 
 /// `12 bytes`, `3.4 KiB`, `5.6 MiB`.
@@ -170,6 +170,16 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: Vec<[Cell; N]>) ->
         text.push('\n');
     }
     text
+}
+
+/// Texts, each beginning on a line of its own.
+pub(super) fn one_below_the_other(texts: impl Iterator<Item = String>) -> String {
+    texts.fold(String::new(), |mut all, text| {
+        if !all.is_empty() && !all.ends_with('\n') {
+            all.push('\n');
+        }
+        all + &text
+    })
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that clients which know the API by reflection alone can read the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let router = Router::new()
         .route(
