@@ -80,8 +80,11 @@ const EVERYWHERE: [Wrong; 13] = [
     wrong("message.metadata", |m| m.metadata = Some(nested_struct(25)), |m| m["metadata"] = nested_json(25)),
 ];
 
+/// A field and how to spoil it.
+type Spoiled = (&'static str, fn(&mut Value));
+
 /// Faults that only JSON can express.
-const JSON_ONLY: [(&str, fn(&mut Value)); 12] = [
+const JSON_ONLY: [Spoiled; 12] = [
     ("message.parts[0].text", |m| m["parts"][0]["text"] = 5.into()),
     ("message.parts[0].text", |m| m["parts"][0]["text"] = json!(["hello"])),
     ("message.parts", |m| m["parts"] = json!({})),

@@ -298,7 +298,7 @@ async fn tasks_are_listed_newest_first_and_page_by_page() {
             assert_eq!((task.artifacts, task.history.len()), (vec!["Echo: hello".to_owned()], 0), "{door:?}");
         }
         let waiting = client.list(&ListQuery { state: Some(InputRequired), ..ListQuery::default() }).await.unwrap();
-        assert_eq!(listed(&waiting), [other.id.clone()], "{door:?}");
+        assert_eq!(listed(&waiting), [other.id.as_str()], "{door:?}");
         let foreign = ListQuery { token: &first.next, ..ListQuery::default() };
         client.list(&foreign).await.unwrap_err().is_about("page_token");
         let made_up = ListQuery { token: "next", ..ListQuery::default() };

@@ -7,7 +7,7 @@ mod door;
 mod support;
 
 use a2a_gateway::{
-    agent::Recovery,
+    agent::{Echo, Recovery},
     proto::a2a::TaskState::{self, AuthRequired, Completed, InputRequired, Working},
 };
 use door::{kinds::*, *};
@@ -122,9 +122,26 @@ async fn a_position_that_does_not_exist_is_refused() {
         let client = gateway.client(door);
         let id = client.send(say("hello")).await.unwrap().task().id;
         let fault = client.watch(&id, Some(5)).await.err().unwrap();
-        let (_, _, metadata) = fault.is(&SEQUENCE_AHEAD).info.as_ref().unwrap();
+        let metadata = &fault.is(&SEQUENCE_AHEAD).info.as_ref().unwrap().metadata;
         assert_eq!((metadata["floor"].as_str(), metadata["current"].as_str()), ("0", "4"), "{door:?}");
         assert_eq!(client.watch(&id, Some(4)).await.unwrap().rest().await, [], "{door:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_is_no_longer_kept_is_refused_and_says_where_to_go_on() {
+    let settings = [("retention.events_per_task", "100")];
+    let gateway = Gateway::start_with(vec![("echo".into(), std::sync::Arc::new(Echo))], &settings).await;
+    for door in RESUMABLE {
+        let client = gateway.client(door);
+        let id = client.send(say("burst: 1000")).await.unwrap().task().id;
+        let fault = client.watch(&id, Some(1)).await.err().unwrap();
+        let metadata = &fault.is(&SEQUENCE_TRIMMED).info.as_ref().unwrap().metadata;
+        let [floor, current] = ["floor", "current"].map(|name| metadata[name].parse::<u64>().unwrap());
+        assert!(floor <= current - 100, "{door:?}: {metadata:?}");
+        let rest = client.watch(&id, Some(floor)).await.unwrap().rest().await;
+        assert_eq!(sequences(&rest), (floor + 1..=current).collect::<Vec<_>>(), "{door:?}");
+        assert_eq!(client.get(&id, None).await.unwrap().artifacts[0].lines().count(), 1000, "{door:?}");
     }
 }
 

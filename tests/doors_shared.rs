@@ -108,6 +108,17 @@ async fn the_same_key_gives_the_same_task_and_other_content_is_refused() {
         tasks += 2;
         assert_eq!(gateway.count().await, tasks, "{door:?}");
     }
+    // A key is the caller's, whichever door it comes through.
+    let shared = Send { key: "shared", ..say("hello") };
+    let first = gateway.client(Door::V1).send(shared.clone()).await.unwrap().task().id;
+    for door in [Door::Gateway, Door::V03, Door::Praison, Door::PraisonOwn] {
+        assert_eq!(gateway.client(door).send(shared.clone()).await.unwrap().task().id, first, "{door:?}");
+    }
+    let direct = Send { key: "direct", ..say("message: pong") };
+    for door in [Door::V1, Door::V03, Door::V1] {
+        let answer = gateway.client(door).send(direct.clone()).await.unwrap();
+        assert_eq!(answer, Answer::Message("pong".into()), "{door:?}");
+    }
     let request = door::grpc::submit(&Send { key: "r", ..say("hello") });
     let mut client = gateway.client(Door::Gateway).gateway();
     assert!(!client.submit_task(request.clone()).await.unwrap().into_inner().replayed);

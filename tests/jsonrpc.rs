@@ -241,7 +241,7 @@ async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
         let fault = watch.next().await.expect("an error before the end").unwrap_err();
         let unavailable = if door.dialect().is_none() { tonic::Code::Unavailable as i32 } else { -32603 };
         assert_eq!(fault.code, unavailable, "{door:?}: {fault:?}");
-        assert_eq!(fault.info.unwrap().0, "UNAVAILABLE", "{door:?}");
+        assert_eq!(fault.info.unwrap().reason, "UNAVAILABLE", "{door:?}");
         assert!(watch.next().await.is_none(), "{door:?}");
         drop((watch, client));
         stopping.await.unwrap();

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use tonic::{Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{Answer, Client, Door, Events, Fault, Item, ListQuery, Page, Seen, Send, What};
+use super::{Answer, Client, Door, Events, Fault, Info, Item, ListQuery, Page, Seen, Send, What};
 
 pub type Result<T> = std::result::Result<T, Fault>;
 
@@ -224,9 +224,10 @@ fn text(parts: &[Part]) -> String {
 /// A status in common values.
 pub fn fault(status: Status) -> Fault {
     let details = status.get_error_details();
-    let info = details
-        .error_info()
-        .map(|info| (info.reason.clone(), info.domain.clone(), info.metadata.clone().into_iter().collect()));
+    let info = details.error_info().map(|info| {
+        let metadata = info.metadata.clone().into_iter().collect();
+        Box::new(Info { reason: info.reason.clone(), domain: info.domain.clone(), metadata })
+    });
     let fields = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Fault {
         form: None,

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Client, Dialect, Door, Events, Fault, Item, ListQuery, Page, Seen, Send, What,
+    Answer, Client, Dialect, Door, Events, Fault, Info, Item, ListQuery, Page, Seen, Send, What,
     sse::{Frame, Parser},
 };
 
@@ -85,7 +85,7 @@ pub fn fault(form: Dialect, error: &Value) -> Fault {
     members(info, &["@type", "reason", "domain"], &["metadata"]);
     let metadata = info["metadata"].as_object().into_iter().flatten();
     let metadata: BTreeMap<_, _> = metadata.map(|(name, value)| (name.clone(), string(value))).collect();
-    fault.info = Some((string(&info["reason"]), string(&info["domain"]), metadata));
+    fault.info = Some(Box::new(Info { reason: string(&info["reason"]), domain: string(&info["domain"]), metadata }));
     if let Some(bad) = details.get(1) {
         assert_eq!(bad["@type"], "type.googleapis.com/google.rpc.BadRequest");
         members(bad, &["@type", "fieldViolations"], &[]);

@@ -37,6 +37,7 @@ pub const VERSION_NOT_SUPPORTED: Kind =
 pub const INVALID_ARGUMENT: Kind = own("INVALID_ARGUMENT", Code::InvalidArgument, [-32602, -32602, -32602]);
 pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
 pub const REQUEST_ID_REUSED: Kind = own("REQUEST_ID_REUSED", Code::AlreadyExists, [-32602, -32602, -32602]);
+pub const SEQUENCE_TRIMMED: Kind = own("SEQUENCE_TRIMMED", Code::OutOfRange, [-32602, -32602, -32602]);
 pub const SEQUENCE_AHEAD: Kind = own("SEQUENCE_AHEAD", Code::OutOfRange, [-32602, -32602, -32602]);
 pub const REQUEST_TOO_LARGE: Kind = own("REQUEST_TOO_LARGE", Code::ResourceExhausted, [-32600, -32600, -32600]);
 
@@ -55,8 +56,8 @@ impl Fault {
         if self.form == Some(Dialect::Praison) {
             assert!(self.info.is_none());
         } else {
-            let (reason, domain, _) = self.info.as_ref().expect("an ErrorInfo");
-            assert_eq!((reason.as_str(), domain.as_str()), (kind.reason, kind.domain), "{self:?}");
+            let info = self.info.as_ref().expect("an ErrorInfo");
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (kind.reason, kind.domain), "{self:?}");
         }
         self
     }

@@ -276,10 +276,18 @@ pub struct Fault {
     /// The gRPC or JSON-RPC code.
     pub code: i32,
     pub message: String,
-    /// Of `google.rpc.ErrorInfo`, where the form has one: reason, domain, metadata.
-    pub info: Option<(String, String, BTreeMap<String, String>)>,
+    /// Where the form has one.
+    pub info: Option<Box<Info>>,
     /// Of `google.rpc.BadRequest`: field and description.
     pub fields: Vec<(String, String)>,
+}
+
+/// `google.rpc.ErrorInfo`.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub reason: String,
+    pub domain: String,
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Fault {
