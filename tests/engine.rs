@@ -320,6 +320,55 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_while_it_submits_leaves_no_task_that_nobody_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = echo(dir.path());
+    let mut feed = engine.feed(&me(), a2a_gateway::engine::FeedQuery::default()).await.unwrap();
+    assert!(feed.next().await.unwrap().unwrap().event.is_none());
+    for polls in 1..20 {
+        let caller = me();
+        let mut submitting = Box::pin(engine.submit(&caller, submit("hello")));
+        for _ in 0..polls {
+            let _ = futures::poll!(&mut submitting);
+            tokio::task::yield_now().await;
+        }
+        drop(submitting);
+        // Whenever it went: the task is stored and run.
+        while feed.next().await.unwrap().unwrap().event.is_none_or(|event| event.state != TaskState::Completed) {}
+    }
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_submitted_before_the_old_ones_are_known_is_run_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, mut script) = scripted(Recovery::Continue);
+    let (engine, gate) = start_gated(dir.path(), one(agent));
+    let submitting = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(&me(), submit("go")).await.unwrap() }
+    });
+    // A probe is committed behind whatever the submit has sent to the store.
+    while !submitting.is_finished() && script.turns.is_empty() {
+        engine.ready().await.unwrap();
+        if engine.list(&me(), ListQuery::default()).await.unwrap().total == 0 {
+            break;
+        }
+    }
+    gate.send(()).unwrap();
+    let submitted = submitting.await.unwrap();
+    script.turn().await.say(status(TaskState::Completed)).await;
+    submitted.outcome(None, None).await.unwrap();
+    // Another task's whole run: whatever the recovery had to start has been started by then.
+    let other = engine.submit(&me(), submit("other")).await.unwrap();
+    let turn = script.turn().await;
+    assert_eq!(text(&turn.turn.message), "other", "the agent heard of the task twice");
+    turn.say(status(TaskState::Completed)).await;
+    other.outcome(None, None).await.unwrap();
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_takes_up_what_was_left_as_each_agent_wants_it() {
     for recovery in [Recovery::Continue, Recovery::Resend, Recovery::Fail] {
         let dir = tempfile::tempdir().unwrap();

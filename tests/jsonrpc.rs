@@ -248,3 +248,30 @@ async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
         turn.dropped().await;
     }
 }
+
+#[tokio::test]
+async fn a_refused_stream_is_an_event_for_old_clients_and_plain_json_for_those_who_name_their_version() {
+    let gateway = Gateway::start().await;
+    let call =
+        |method: &str| json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"id": "nope"}}).to_string();
+    for (method, version, event) in [
+        ("tasks/resubscribe", None, true),
+        ("tasks/resubscribe", Some("0.3"), false),
+        ("SubscribeToTask", None, false),
+        ("SubscribeToTask", Some("1.0"), false),
+    ] {
+        let mut request = gateway.http.post(gateway.url("/a2a")).body(call(method));
+        if let Some(version) = version {
+            request = request.header("A2A-Version", version);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let expected = if event { "text/event-stream" } else { "application/json" };
+        assert_eq!(response.headers()["content-type"], expected, "{method} {version:?}");
+        let text = response.text().await.unwrap();
+        let text = if event { text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap() } else { &text };
+        let answer: Value = serde_json::from_str(text).unwrap();
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32001)), "{method} {version:?}");
+        assert!(answer.get("result").is_none());
+    }
+}

@@ -36,7 +36,7 @@ use std::{
 };
 
 use quick_cache::{Weighter, sync::Cache};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SetOnce};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -145,6 +145,8 @@ struct Inner {
     /// Settled tasks: they never change, so this is never stale.
     settled: Cache<TaskId, Arc<Settled>, BySize>,
     tasks: TaskTracker,
+    /// Set once it is known which tasks an earlier process left.
+    stock_taken: SetOnce<()>,
     /// Streams end and nothing new is taken on.
     draining: CancellationToken,
     /// Everything ends.
@@ -185,6 +187,7 @@ impl Engine {
             settled: Cache::with_weighter(1024, settings.cache_size, BySize),
             runners: Mutex::default(),
             tasks: TaskTracker::new(),
+            stock_taken: SetOnce::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             store,
@@ -203,7 +206,11 @@ impl Engine {
     /// `InvalidArgument`, `AgentNotFound`, `TaskNotFound`, `UnsupportedOperation` when the task takes no message now,
     /// `RequestIdReused`, `StoreFull`, `Unavailable`.
     pub async fn submit(&self, caller: &Caller, submit: Submit) -> Result<Submitted> {
-        Box::pin(submit::submit(&self.inner, caller, submit)).await
+        let (inner, caller) = (self.inner.clone(), caller.clone());
+        // A task of its own: a caller that goes away between the commit and the start of the turn must not leave a
+        // stored task that nobody runs.
+        let submitting = self.inner.tasks.spawn(async move { submit::submit(&inner, &caller, submit).await });
+        submitting.await.unwrap_or_else(|cause| Err(Error::internal("a submit", cause)))
     }
 
     /// Reads one task. `history_length`: messages of history to return, newest kept; none: all, 0: none.

@@ -18,42 +18,47 @@ use crate::{
 /// Takes up what was left, then ends.
 pub(super) async fn recover(inner: Arc<Inner>) {
     let work = async {
-        let mut after = None;
-        let mut count = 0_u64;
-        loop {
-            let ids = inner.store.open_tasks(after).await?;
-            let Some(last) = ids.last() else { break };
-            after = Some(*last);
-            for id in ids {
-                if let Err(error) = take_up(&inner, id, &mut count).await {
-                    tracing::error!(task = %id, %error, "an unsettled task could not be taken up");
-                }
-            }
+        let left = take_stock(&inner).await;
+        let _ = inner.stock_taken.set(());
+        let left = left?;
+        if !left.is_empty() {
+            tracing::info!(tasks = left.len(), "taking up unsettled tasks");
         }
-        if count > 0 {
-            tracing::info!(tasks = count, "unsettled tasks were taken up again");
+        for id in left {
+            if let Err(error) = take_up(&inner, id).await {
+                tracing::error!(task = %id, %error, "an unsettled task could not be taken up");
+            }
         }
         Ok::<_, Error>(())
     };
     tokio::select! {
         result = work => if let Err(error) = result {
-            tracing::error!(%error, "unsettled tasks could not be read");
+            tracing::error!(%error, "unsettled tasks could not be read: they wait for the next start");
         },
         () = inner.stopping.cancelled() => {}
     }
 }
 
-async fn take_up(inner: &Arc<Inner>, id: TaskId, count: &mut u64) -> Result<()> {
+/// What an earlier process left. Submits wait until this is known: a task of theirs must not be taken for a left one,
+/// since its agent would then hear of it twice.
+async fn take_stock(inner: &Inner) -> Result<Vec<TaskId>> {
+    let mut left = Vec::new();
+    loop {
+        let page = inner.store.open_tasks(left.last().copied()).await?;
+        if page.is_empty() {
+            return Ok(left);
+        }
+        left.extend(page);
+    }
+}
+
+async fn take_up(inner: &Arc<Inner>, id: TaskId) -> Result<()> {
     // Room first, so that the queue stays in the store.
     let room = inner.permits.clone().acquire_owned().await;
-    if inner.runners().contains_key(&id) {
-        return Ok(());
-    }
     let Some(stored) = inner.store.task(id).await? else { return Ok(()) };
     if state::is_settled(stored.state) || state::is_interrupted(stored.state) {
         return Ok(());
     }
-    *count += 1;
     let entry = match inner.agent(&stored.identity.agent) {
         Ok(entry) => entry,
         Err(_) => {

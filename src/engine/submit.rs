@@ -79,6 +79,7 @@ pub struct Submitted {
 pub(super) async fn submit(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<Submitted> {
     inner.check_open()?;
     validate(&submit)?;
+    inner.stock_taken.wait().await;
     if submit.message.task_id.is_empty() {
         create(inner, caller, submit).await
     } else {

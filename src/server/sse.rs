@@ -19,7 +19,7 @@ use super::{
     a2a::Updates,
     jsonrpc::envelope::{Id, write_failure, write_success},
     observe::Observation,
-    status,
+    status::{self, RpcError},
 };
 use crate::{
     error::Error,
@@ -27,6 +27,11 @@ use crate::{
     wire,
 };
 
+const HEADERS: [(header::HeaderName, &str); 3] = [
+    (header::CONTENT_TYPE, "text/event-stream"),
+    (header::CACHE_CONTROL, "no-cache"),
+    (header::HeaderName::from_static("x-accel-buffering"), "no"),
+];
 const KEEP_ALIVE: &[u8] = b": ping\n";
 
 /// How the events of one stream are written.
@@ -84,12 +89,16 @@ fn line(out: &mut BytesMut, field: &str, value: &[u8]) {
 pub fn answer(updates: Updates, writer: Writer, keep_alive: Duration, seen: Observation) -> Response {
     let open = Open { updates, writer, keep_alive, seen };
     let frames = futures::StreamExt::map(chunks(open), |chunk| Ok::<_, std::convert::Infallible>(Frame::data(chunk)));
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    (headers, Body::new(StreamBody::new(frames))).into_response()
+    (HEADERS, Body::new(StreamBody::new(frames))).into_response()
+}
+
+/// The answer that is a stream of one error.
+pub fn refusal(id: &Id, error: &RpcError) -> Response {
+    let mut out = BytesMut::new();
+    out.put_slice(b"data: ");
+    write_failure(&mut out, id, error);
+    out.put_slice(b"\n\n");
+    (HEADERS, out.freeze()).into_response()
 }
 
 /// A stream that has not ended.

@@ -35,8 +35,11 @@ impl Client {
     pub async fn call(&self, method: &str, params: Value, form: Dialect, headers: &[(&str, &str)]) -> Result<Value> {
         let body = json!({"jsonrpc": "2.0", "id": ID, "method": method, "params": params});
         let response = self.post(body.to_string(), headers).await;
-        assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(response.status(), 200, "{method}");
+        if response.headers()["content-type"] == "text/event-stream" {
+            return result(form, &only_event(response).await);
+        }
+        assert_eq!(response.headers()["content-type"], "application/json");
         result(form, &response.json().await.unwrap())
     }
 
@@ -204,6 +207,12 @@ pub async fn list(client: &Client, dialect: Dialect, query: &ListQuery<'_>) -> R
     })
 }
 
+/// A refusal as clients made for 0.3 take it: a stream whose only event is the error.
+async fn only_event(response: reqwest::Response) -> Value {
+    let text = response.text().await.unwrap();
+    serde_json::from_str(text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
+}
+
 async fn open(
     client: &Client,
     method: &str,
@@ -222,6 +231,10 @@ async fn open(
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["cache-control"], "no-cache");
     assert_eq!(response.headers()["x-accel-buffering"], "no");
+    if response.content_length().is_some() {
+        assert_eq!(dialect, Dialect::V03);
+        return Err(result(dialect, &only_event(response).await).unwrap_err());
+    }
     let frames =
         stream::unfold((response.bytes_stream().boxed(), Parser::default()), |(mut bytes, mut parser)| async move {
             let Some(chunk) = bytes.next().await else {

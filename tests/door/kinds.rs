@@ -34,7 +34,7 @@ pub const EXTENDED_CARD_NOT_CONFIGURED: Kind =
     a2a("EXTENDED_AGENT_CARD_NOT_CONFIGURED", Code::FailedPrecondition, [-32007, -32007, -32600]);
 pub const VERSION_NOT_SUPPORTED: Kind =
     a2a("VERSION_NOT_SUPPORTED", Code::FailedPrecondition, [-32009, -32004, -32600]);
-pub const INVALID_ARGUMENT: Kind = own("INVALID_ARGUMENT", Code::InvalidArgument, [-32602, -32602, -32602]);
+pub const INVALID_ARGUMENT: Kind = a2a("INVALID_PARAMS", Code::InvalidArgument, [-32602, -32602, -32602]);
 pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
 pub const REQUEST_ID_REUSED: Kind = own("REQUEST_ID_REUSED", Code::AlreadyExists, [-32602, -32602, -32602]);
 pub const SEQUENCE_TRIMMED: Kind = own("SEQUENCE_TRIMMED", Code::OutOfRange, [-32602, -32602, -32602]);

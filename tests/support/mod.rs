@@ -4,21 +4,28 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use a2a_gateway::{
     agent::{Agent, AgentError, Echo, Recovery, Turn, Update, UpdateStream},
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
+    error::Error,
     metrics::Metrics,
     proto::{
         a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
         well_known::Struct,
     },
-    store::{Sqlite, SqliteSettings},
-    task::{Dialect, Event, Record},
+    store::{
+        Append, FeedPage, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery, Used,
+    },
+    task::{Dialect, Event, Record, TaskId},
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// An engine with the echo agent on a database in `dir`.
 pub fn echo(dir: &Path) -> Engine {
@@ -32,6 +39,59 @@ pub fn start(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>, settings: Settin
     let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size };
     let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
     Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics })
+}
+
+/// As [`start`], on a store that does not list what an earlier process left until the gate opens.
+pub fn start_gated(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>) -> (Engine, oneshot::Sender<()>) {
+    let metrics = Arc::new(Metrics::default());
+    let hub = Hub::new(metrics.clone());
+    let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size: 0 };
+    let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
+    let (open, gate) = oneshot::channel();
+    let store = Arc::new(Gated { store, gate: Mutex::new(Some(gate)) });
+    (Engine::start(Parts { store, hub, agents, settings: Settings::default(), metrics }), open)
+}
+
+struct Gated {
+    store: Sqlite,
+    gate: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// Hands the store's methods through.
+macro_rules! through {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(fn $name(&self, $($arg: $kind),*) -> BoxFuture<'_, $answer> {
+            self.store.$name($($arg),*)
+        })*
+    };
+}
+
+impl Store for Gated {
+    fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>, Error>> {
+        let gate = self.gate.lock().unwrap().take();
+        async move {
+            if let Some(gate) = gate {
+                let _ = gate.await;
+            }
+            self.store.open_tasks(after).await
+        }
+        .boxed()
+    }
+
+    through! {
+        create(new: NewTask) -> Result<Receipt, Error>;
+        append(append: Append) -> Result<Receipt, Error>;
+        request(owner: Arc<str>, agent: Arc<str>, id: String, now: i64) -> Result<Option<Used>, Error>;
+        task(id: TaskId) -> Result<Option<Stored>, Error>;
+        log(id: TaskId, after: u64) -> Result<Option<LogPage>, Error>;
+        list(query: TaskQuery) -> Result<TaskPage, Error>;
+        feed(after: u64) -> Result<FeedPage, Error>;
+        overdue(now: i64) -> Result<Vec<TaskId>, Error>;
+        purge(cutoff: Option<i64>, now: i64, batch: usize) -> Result<Vec<TaskId>, Error>;
+        counts() -> Result<Vec<(TaskState, u64)>, Error>;
+        probe() -> Result<(), Error>;
+        close() -> ();
+    }
 }
 
 /// A user's message.

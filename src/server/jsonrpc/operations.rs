@@ -71,6 +71,11 @@ impl<'a> Operations<'a> {
         self.shared.settings.sse_keep_alive
     }
 
+    /// Whether the client says which version it speaks.
+    pub fn names_version(&self) -> bool {
+        !matches!(caller::version(&self.head.headers, self.head.uri.query()), Ok(None))
+    }
+
     /// Carries a request out.
     pub async fn answer(
         &self,

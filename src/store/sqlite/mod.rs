@@ -212,7 +212,7 @@ impl Store for Sqlite {
 /// A pool of read-only connections.
 struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -226,7 +226,7 @@ impl Readers {
             Ok(connection)
         };
         let idle = (0..count).map(connect).collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Semaphore::new(count) })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)) })
     }
 
     /// Lets reads under way end and refuses later ones.
@@ -240,9 +240,11 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
-        let _permit = self.permits.acquire().await.map_err(|_| closed())?;
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| closed())?;
         let idle = self.idle.clone();
         let run = move || {
+            // Held until the connection is back, also when the reader has gone away meanwhile.
+            let _permit = permit;
             let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = taken.ok_or(Failure::Error(closed()))?;
             let result = (|| {
