@@ -329,7 +329,9 @@ async fn a_caller_that_goes_away_while_it_submits_leaves_no_task_that_nobody_run
         let caller = me();
         let mut submitting = Box::pin(engine.submit(&caller, submit("hello")));
         for _ in 0..polls {
-            let _ = futures::poll!(&mut submitting);
+            if futures::poll!(&mut submitting).is_ready() {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         drop(submitting);
@@ -366,6 +368,22 @@ async fn a_task_submitted_before_the_old_ones_are_known_is_run_once() {
     turn.say(status(TaskState::Completed)).await;
     other.outcome(None, None).await.unwrap();
     engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_submit_does_not_hold_up_a_stop_that_comes_before_the_old_ones_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, mut script) = scripted(Recovery::Continue);
+    let (engine, _gate) = start_gated(dir.path(), one(agent));
+    let caller = me();
+    let mut submitting = Box::pin(engine.submit(&caller, submit("go")));
+    for _ in 0..10 {
+        assert!(futures::poll!(&mut submitting).is_pending());
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(Duration::from_secs(10), engine.stop()).await.expect("the stop hangs");
+    assert_eq!(submitting.await.err().unwrap().kind(), ErrorKind::Unavailable);
+    assert!(script.turns.try_recv().is_err());
 }
 
 #[tokio::test]

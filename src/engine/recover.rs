@@ -37,6 +37,8 @@ pub(super) async fn recover(inner: Arc<Inner>) {
         },
         () = inner.stopping.cancelled() => {}
     }
+    // Also when the gateway stops before it is known what was left: submits that wait for it end then.
+    let _ = inner.stock_taken.set(());
 }
 
 /// What an earlier process left. Submits wait until this is known: a task of theirs must not be taken for a left one,

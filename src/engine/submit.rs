@@ -80,6 +80,7 @@ pub(super) async fn submit(inner: &Arc<Inner>, caller: &Caller, submit: Submit) 
     inner.check_open()?;
     validate(&submit)?;
     inner.stock_taken.wait().await;
+    inner.check_open()?;
     if submit.message.task_id.is_empty() {
         create(inner, caller, submit).await
     } else {
