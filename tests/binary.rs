@@ -378,7 +378,8 @@ async fn told_to_stop_it_ends_streams_answers_calls_and_takes_nothing_new() {
     // The port is closed before streams are ended.
     assert!(TcpStream::connect(&gateway.address).is_err());
     let more = watched.client.submit_task(submit("too late", "")).await.unwrap_err();
-    assert_eq!(more.code(), Code::Unavailable, "{more:?}");
+    // On its way it may meet the end of the connection, which the client reports as its own internal error.
+    assert!(matches!(more.code(), Code::Unavailable | Code::Internal), "{more:?}");
 
     let answer = tokio::time::timeout(LIMIT, sent).await.expect("the call is answered").unwrap().unwrap();
     let task = &answer["result"]["task"];
