@@ -13,7 +13,7 @@
 //! It is deterministic: after a restart it looks at what the task already holds and goes on from there, so a resumed
 //! task has the same artifact as one that was never interrupted.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -21,13 +21,10 @@ use futures::{
     stream,
 };
 
-use super::{Agent, AgentError, Recovery, Turn, Update, UpdateStream};
+use super::{Agent, AgentError, Cancel, Recovery, Turn, Update, UpdateStream};
 use crate::{
-    proto::{
-        a2a::{
-            AgentCapabilities, AgentCard, AgentSkill, Artifact, Message, Part, Role, Task, TaskState, part::Content,
-        },
-        well_known::Struct,
+    proto::a2a::{
+        AgentCapabilities, AgentCard, AgentSkill, Artifact, Message, Part, Role, TaskState, part::Content,
     },
     task::mint,
 };
@@ -43,7 +40,7 @@ const MAX_CHUNKS: usize = 100_000;
 pub struct Echo;
 
 impl Agent for Echo {
-    fn card(&self) -> AgentCard {
+    fn card(&self) -> Arc<AgentCard> {
         let skill = |id: &str, name: &str, description: &str, example: &str| AgentSkill {
             id: id.into(),
             name: name.into(),
@@ -52,7 +49,7 @@ impl Agent for Echo {
             examples: vec![example.into()],
             ..AgentSkill::default()
         };
-        AgentCard {
+        Arc::new(AgentCard {
             name: "echo".into(),
             description: "The gateway's built-in agent: says back what it is told, and obeys simple directives.".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -68,7 +65,7 @@ impl Agent for Echo {
                 skill("message", "Message", "Replies with a message instead of a task.", "message: pong"),
             ],
             ..AgentCard::default()
-        }
+        })
     }
 
     fn recovery(&self) -> Recovery {
@@ -86,8 +83,8 @@ impl Agent for Echo {
         }
     }
 
-    fn cancel(&self, _task: &Task, _metadata: Option<&Struct>) -> BoxFuture<'static, Result<(), AgentError>> {
-        future::ready(Ok(())).boxed()
+    fn cancel(&self, _cancel: Cancel) -> BoxFuture<'static, Result<Vec<Update>, AgentError>> {
+        future::ready(Ok(Vec::new())).boxed()
     }
 }
 

@@ -3,34 +3,54 @@
 //! An agent takes one turn of a task at a time (a message from the caller) and answers with a stream of updates. The
 //! engine turns the updates into events; an agent never sees sequences, watchers or the store.
 
+pub mod a2a;
 mod echo;
+mod generate;
 
 pub use echo::Echo;
+pub use generate::{Emitter, generate};
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, future::BoxFuture};
+use tokio::time::Instant;
 
-use crate::proto::{
-    a2a::{AgentCard, Artifact, Message, Task, TaskState},
-    well_known::Struct,
+use crate::{
+    error::ErrorKind,
+    proto::{
+        a2a::{AgentCard, Artifact, Message, Task, TaskState},
+        well_known::Struct,
+    },
+    task::Upstream,
 };
 
 /// A backend that runs tasks.
 pub trait Agent: Send + Sync + 'static {
     /// Its own card, as it would serve it itself.
-    fn card(&self) -> AgentCard;
+    fn card(&self) -> Arc<AgentCard>;
 
-    /// What to do with a turn that was under way when the gateway stopped.
+    /// Why it takes no tasks now, in words for an operator; none: it takes them, as far as is known.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
+    /// Turns that it may run at the same time; more wait as SUBMITTED, in order. None: no limit of its own.
+    fn max_concurrency(&self) -> Option<usize> {
+        None
+    }
+
+    /// What to do with a turn that was under way when the gateway stopped, and whose task the agent had not named.
     fn recovery(&self) -> Recovery;
 
     /// Runs one turn. The stream ends when the turn does: after a settled or interrupting status, or a direct reply.
     /// Dropping it stops the work as far as the agent can.
+    ///
+    /// The stream is polled again only when what it yielded before has been stored, where the update says so.
     fn run(&self, turn: Turn) -> UpdateStream;
 
-    /// Asks the agent to stop the task's work. The engine drops the stream and settles the task afterwards, whatever
-    /// the answer.
-    fn cancel(&self, task: &Task, metadata: Option<&Struct>) -> BoxFuture<'static, Result<(), AgentError>>;
+    /// Asks the agent to stop the task's work, and tells what it answered: the last updates. The engine has dropped the
+    /// turn's stream before, and settles the task as canceled afterwards unless the updates settle it otherwise.
+    fn cancel(&self, cancel: Cancel) -> BoxFuture<'static, Result<Vec<Update>, AgentError>>;
 }
 
 /// What to do with a turn that was under way when the gateway stopped.
@@ -47,19 +67,44 @@ pub enum Recovery {
 /// One turn of a task.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// The task so far, `message` being the last user message of its history.
+    /// The task so far, in the gateway's ids, `message` being the last user message of its history.
     pub task: Task,
-    /// The message to act on.
+    /// The message to act on, in the gateway's ids; `reference_task_ids` are the agent's where it knows the tasks.
     pub message: Message,
+    /// What the caller sent beside the message.
+    pub metadata: Option<Struct>,
     /// Media types the caller can take; empty: any.
     pub accepted_output_modes: Vec<String>,
+    /// The task and its conversation as the agent knows them. The task id is empty until the agent has named it; the
+    /// context id is the one to use with this agent, always set.
+    pub upstream: Upstream,
     /// True when the turn was under way before the gateway restarted.
     pub resumed: bool,
+    /// When the turn was given to this process: how long it waits for an agent that cannot be reached counts from here.
+    pub queued: Instant,
 }
 
-/// What an agent reports.
+/// A task to cancel.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    /// The task so far, in the gateway's ids.
+    pub task: Task,
+    /// As in [`Turn`].
+    pub upstream: Upstream,
+    /// What the caller sent beside the request.
+    pub metadata: Option<Struct>,
+}
+
+/// What an agent reports. Ids of tasks and contexts within messages and artifacts are the agent's; the engine maps them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
+    /// The message is about to be sent. Stored before the stream is polled again: from here on nobody knows, after a
+    /// crash, whether the agent has it.
+    Sending,
+    /// The message has certainly not reached the agent: undoes `Sending`.
+    NotSent,
+    /// The agent named the task, or its conversation.
+    Known(Upstream),
     /// The state changed, or something is to be said about it.
     Status {
         /// The state after it.
@@ -87,7 +132,25 @@ pub enum Update {
 /// The updates of one turn. An error ends it and fails the task with the error's text.
 pub type UpdateStream = Pin<Box<dyn Stream<Item = Result<Update, AgentError>> + Send>>;
 
-/// Why a turn failed, in words for the caller.
+/// Why a turn failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct AgentError(pub String);
+#[error("{text}")]
+pub struct AgentError {
+    /// In words for the caller.
+    pub text: String,
+    /// Set when the agent refused the message before it began to work: a caller that still waits gets this error. None:
+    /// the work itself failed.
+    pub refusal: Option<ErrorKind>,
+}
+
+impl AgentError {
+    /// The work failed.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { text: text.into(), refusal: None }
+    }
+
+    /// The agent refused the message.
+    pub fn refused(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { text: text.into(), refusal: Some(kind) }
+    }
+}

@@ -365,8 +365,8 @@ impl AgentEntry {
         AgentStatus {
             name: self.name.clone(),
             default,
-            ready: true,
-            card: Arc::new(self.agent.card()),
+            ready: self.agent.problem().is_none(),
+            card: self.agent.card(),
             running: self.running.load(Ordering::Relaxed),
         }
     }

@@ -180,6 +180,9 @@ impl Runner {
             message,
             accepted_output_modes: self.log.identity.output_modes.clone(),
             resumed,
+            metadata: self.log.task.metadata.clone(),
+            upstream: task::Upstream::default(),
+            queued: tokio::time::Instant::now(),
         };
         self.told = true;
         let mut updates = AssertUnwindSafe(self.entry.agent.run(turn)).catch_unwind();
@@ -310,6 +313,7 @@ impl Runner {
                 self.push(self.log.state, Payload::ArtifactUpdate(update), batch);
             }
             Update::Reply(message) => self.reply(message, batch),
+            Update::Sending | Update::NotSent | Update::Known(_) => {}
         }
     }
 
@@ -442,9 +446,10 @@ impl Runner {
     /// Asks the agent to stop its work; the task settles whatever it answers.
     async fn tell_agent(&self) {
         let metadata = self.control.metadata.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let answer = self.entry.agent.cancel(&self.log.task, metadata.as_ref());
+        let cancel = crate::agent::Cancel { task: self.log.task.clone(), upstream: task::Upstream::default(), metadata };
+        let answer = self.entry.agent.cancel(cancel);
         let problem = match tokio::time::timeout(CANCEL_PATIENCE, answer).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(_)) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
@@ -456,7 +461,7 @@ impl Runner {
 async fn next(updates: &mut Updates) -> Option<Result<Update, AgentError>> {
     match updates.next().await? {
         Ok(update) => Some(update),
-        Err(_) => Some(Err(AgentError("The agent stopped unexpectedly.".to_owned()))),
+        Err(_) => Some(Err(AgentError::failed("The agent stopped unexpectedly."))),
     }
 }
 

@@ -6,11 +6,13 @@ mod apply;
 mod event;
 mod id;
 pub mod state;
+mod upstream;
 pub mod validate;
 
 pub use apply::{apply, completed_with, cut_history};
 pub use event::{Event, Form};
 pub use id::{MAX_ID, TaskId, id_problem, mint};
+pub use upstream::Upstream;
 
 use std::sync::Arc;
 

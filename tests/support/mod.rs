@@ -11,13 +11,12 @@ use std::{
 };
 
 use a2a_gateway::{
-    agent::{Agent, AgentError, Echo, Recovery, Turn, Update, UpdateStream},
+    agent::{Agent, AgentError, Cancel, Echo, Recovery, Turn, Update, UpdateStream},
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
     error::Error,
     metrics::Metrics,
     proto::{
         a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
-        well_known::Struct,
     },
     store::{
         Append, FeedPage, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery, Used,
@@ -198,7 +197,7 @@ impl Played {
 
     /// Fails.
     pub async fn fail(&self, why: &str) {
-        self.say.send(Err(AgentError(why.into()))).await.unwrap();
+        self.say.send(Err(AgentError::failed(why))).await.unwrap();
     }
 
     /// Waits until the engine has dropped the turn.
@@ -230,8 +229,8 @@ pub fn scripted(recovery: Recovery) -> (Arc<dyn Agent>, Script) {
 }
 
 impl Agent for Scripted {
-    fn card(&self) -> AgentCard {
-        AgentCard { name: "scripted".into(), ..AgentCard::default() }
+    fn card(&self) -> Arc<AgentCard> {
+        Arc::new(AgentCard { name: "scripted".into(), ..AgentCard::default() })
     }
 
     fn recovery(&self) -> Recovery {
@@ -244,8 +243,8 @@ impl Agent for Scripted {
         futures::stream::unfold(heard, |mut heard| async move { Some((heard.recv().await?, heard)) }).boxed()
     }
 
-    fn cancel(&self, task: &Task, _metadata: Option<&Struct>) -> BoxFuture<'static, Result<(), AgentError>> {
-        let _ = self.canceled.send(task.id.clone());
-        futures::future::ready(Ok(())).boxed()
+    fn cancel(&self, cancel: Cancel) -> BoxFuture<'static, Result<Vec<Update>, AgentError>> {
+        let _ = self.canceled.send(cancel.task.id);
+        futures::future::ready(Ok(Vec::new())).boxed()
     }
 }
