@@ -111,6 +111,8 @@ pub struct Tasks {
     pub request_id_ttl: Duration,
     /// Tasks that agents work on at once.
     pub max_running: usize,
+    /// Bytes that an agent may add to a task in one turn, the task itself counted in.
+    pub max_size: usize,
     /// How long an A2A stream waits for the agent's first word before it shows the task.
     pub direct_reply_wait: Duration,
 }
@@ -244,6 +246,7 @@ fn build(r: &mut Reader) -> Option<Config> {
         dedupe_message_ids: r.read("tasks.dedupe_message_ids", Value::boolean)?,
         request_id_ttl: r.read("tasks.request_id_ttl", |v| v.duration(SECOND..=365 * DAY))?,
         max_running: r.read("tasks.max_running", |v| v.integer(1..=1_000_000))?,
+        max_size: r.read("tasks.max_size", |v| v.size(MIB..=64 * GIB))?,
         direct_reply_wait: r.read("tasks.direct_reply_wait", |v| v.duration(Duration::ZERO..=60 * SECOND))?,
     };
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];

@@ -117,6 +117,7 @@ fn engine_settings(config: &Config) -> engine::Settings {
         retention_batch: retention.batch,
         retention_interval: retention.interval,
         events_per_task: retention.events_per_task.unwrap_or(0),
+        max_task_size: tasks.max_size,
     }
 }
 

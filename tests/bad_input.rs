@@ -485,6 +485,8 @@ async fn text_that_is_not_utf8_is_refused() {
     // A gRPC frame around a GetTaskRequest whose id (field 1 there, field 2 in A2A) is not UTF-8.
     for (path, tag) in [("a2a.gateway.v1.Gateway", 0x0a), ("lf.a2a.v1.A2AService", 0x12)] {
         let frame: &[u8] = &[0, 0, 0, 0, 3, tag, 1, 0xff];
+        // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let h2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
         let call = h2.post(gateway.url(&format!("/{path}/GetTask"))).header("content-type", "application/grpc");
         let response = call.header("te", "trailers").body(frame.to_vec()).send().await.unwrap();

@@ -311,6 +311,8 @@ async fn reflection_lists_the_services_and_their_contracts() {
 #[tokio::test]
 async fn an_unknown_grpc_method_is_unimplemented() {
     let gateway = Gateway::start().await;
+    // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let h2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for path in ["/a2a.gateway.v1.Gateway/Nope", "/lf.a2a.v1.A2AService/Nope", "/no.Such/Nope"] {
         let call = h2.post(gateway.url(path)).header("content-type", "application/grpc").header("te", "trailers");

@@ -1,9 +1,11 @@
-//! Canceling: through the task's runner when there is one, which also tells the agent; else straight in the log.
+//! Canceling: through a runner, which tells the agent and heeds its answer; straight in the log only when the agent is no
+//! longer configured.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     Caller, Inner,
+    run::{Ending, Start, Work},
     settle::settle,
     watch::{From, Until, Watch},
 };
@@ -41,10 +43,18 @@ pub(super) async fn cancel(
                 control.cancel(metadata.clone());
                 settled(inner, caller, id, stored.sequence).await?;
             }
-            None => match settle(inner, stored, TaskState::Canceled, None).await {
-                // Something else happened to the task first: look again.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                result => return result,
+            None => match inner.roster.find(&stored.identity.agent) {
+                Ok(entry) => {
+                    let after = stored.sequence;
+                    let work = Work::End(Ending::Canceled, metadata.clone());
+                    Start { entry, stored, work }.spawn(inner);
+                    settled(inner, caller, id, after).await?;
+                }
+                Err(_) => match settle(inner, stored, TaskState::Canceled, None).await {
+                    // Something else happened to the task first: look again.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    result => return result,
+                },
             },
         }
     }

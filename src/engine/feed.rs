@@ -110,7 +110,7 @@ impl Feed {
         }
         violations.check()?;
         if !query.agent.is_empty() {
-            inner.agent(&query.agent)?;
+            inner.roster.find(&query.agent)?;
         }
         query.states = distinct(&query.states);
         let subscription = inner.hub.feed();

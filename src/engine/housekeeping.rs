@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{
     Inner, millis, now,
+    run::{Ending, Start, Work},
     settle::{overdue_text, settle},
 };
 use crate::{
@@ -43,6 +44,11 @@ async fn fail_overdue(inner: &Arc<Inner>) -> Result<()> {
             continue;
         }
         let Some(stored) = inner.store.task(id).await? else { continue };
+        if let Ok(entry) = inner.roster.find(&stored.identity.agent) {
+            let work = Work::End(Ending::Overdue, None);
+            Start { entry, stored, work }.spawn(inner);
+            continue;
+        }
         let text = overdue_text(&stored);
         match settle(inner, stored, TaskState::Failed, Some(&text)).await {
             Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),

@@ -8,16 +8,20 @@
 //! What one process knows in memory (runners, rings, settled tasks) only makes things faster: the log decides. A
 //! runner whose append is refused, because the log moved on without it, stops.
 
+mod absorb;
 mod cancel;
+mod commit;
 mod feed;
 mod housekeeping;
 mod hub;
 mod query;
 mod recover;
 mod reply;
+mod roster;
 mod run;
 mod settle;
 mod submit;
+mod translate;
 mod watch;
 
 pub use feed::{Feed, FeedItem, FeedQuery};
@@ -28,15 +32,12 @@ pub use watch::{From, Until, Watch};
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use quick_cache::{Weighter, sync::Cache};
-use tokio::sync::{Semaphore, SetOnce};
+use tokio::sync::SetOnce;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -47,6 +48,7 @@ use crate::{
     store::Store,
     task::{Record, TaskId, state},
 };
+use roster::Roster;
 use run::Control;
 
 /// Who asks. Tasks of one caller are invisible to others.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub retention_interval: Duration,
     /// Events of one task that are kept; 0: all.
     pub events_per_task: u64,
+    /// Bytes of a task with its log, as far as its agent adds to them in one turn: beyond it the task fails.
+    pub max_task_size: usize,
 }
 
 impl Default for Settings {
@@ -94,6 +98,7 @@ impl Default for Settings {
             retention_batch: 200,
             retention_interval: Duration::from_secs(60),
             events_per_task: 100_000,
+            max_task_size: 256 << 20,
         }
     }
 }
@@ -121,10 +126,16 @@ pub struct AgentStatus {
     pub default: bool,
     /// Whether it takes tasks.
     pub ready: bool,
+    /// Why it takes none, in words for an operator.
+    pub problem: Option<String>,
     /// Its own card.
     pub card: Arc<AgentCard>,
     /// Turns running now.
     pub running: u64,
+    /// Turns that wait for a place.
+    pub queued: u64,
+    /// Turns that it may run at the same time; none: no limit of its own.
+    pub max_concurrency: Option<usize>,
 }
 
 /// The engine. Cheap to clone; all clones are one.
@@ -136,12 +147,11 @@ pub struct Engine {
 struct Inner {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
-    agents: Vec<Arc<AgentEntry>>,
+    roster: Roster,
     settings: Settings,
     metrics: Arc<Metrics>,
     /// The runners of this process, by task.
     runners: Mutex<HashMap<TaskId, Arc<Control>>>,
-    permits: Arc<Semaphore>,
     /// Settled tasks: they never change, so this is never stale.
     settled: Cache<TaskId, Arc<Settled>, BySize>,
     tasks: TaskTracker,
@@ -151,12 +161,6 @@ struct Inner {
     draining: CancellationToken,
     /// Everything ends.
     stopping: CancellationToken,
-}
-
-struct AgentEntry {
-    name: Arc<str>,
-    agent: Arc<dyn Agent>,
-    running: AtomicU64,
 }
 
 struct Settled {
@@ -178,12 +182,8 @@ impl Engine {
     /// Starts an engine: takes up unsettled tasks and begins housekeeping in the background.
     pub fn start(parts: Parts) -> Self {
         let Parts { store, hub, agents, settings, metrics } = parts;
-        let agents = agents
-            .into_iter()
-            .map(|(name, agent)| Arc::new(AgentEntry { name: name.into(), agent, running: AtomicU64::new(0) }));
         let inner = Arc::new(Inner {
-            agents: agents.collect(),
-            permits: Arc::new(Semaphore::new(settings.max_running.clamp(1, Semaphore::MAX_PERMITS))),
+            roster: Roster::new(agents, settings.max_running, metrics.clone()),
             settled: Cache::with_weighter(1024, settings.cache_size, BySize),
             runners: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -257,8 +257,13 @@ impl Engine {
 
     /// The agents, the default one first.
     pub fn agents(&self) -> Vec<AgentStatus> {
-        let entries = self.inner.agents.iter().enumerate();
-        entries.map(|(index, entry)| entry.status(index == 0)).collect()
+        let entries = self.inner.roster.all();
+        entries.iter().enumerate().map(|(index, entry)| entry.status(index == 0)).collect()
+    }
+
+    /// Replaces the agents; at least one. Turns under way go on with the agents they began with.
+    pub fn replace_agents(&self, agents: Vec<(String, Arc<dyn Agent>)>) {
+        self.inner.roster.replace(agents);
     }
 
     /// One agent; empty: the default one.
@@ -266,9 +271,8 @@ impl Engine {
     /// # Errors
     /// `AgentNotFound`.
     pub fn agent(&self, name: &str) -> Result<AgentStatus> {
-        let entry = self.inner.agent(name)?;
-        let default = self.inner.agents.first().is_some_and(|first| Arc::ptr_eq(first, &entry));
-        Ok(entry.status(default))
+        let entry = self.inner.roster.find(name)?;
+        Ok(entry.status(self.inner.roster.is_default(&entry)))
     }
 
     /// Whether the store takes writes now.
@@ -323,18 +327,6 @@ impl Inner {
         self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The agent of a name; empty: the default one.
-    fn agent(&self, name: &str) -> Result<Arc<AgentEntry>> {
-        let found =
-            if name.is_empty() { self.agents.first() } else { self.agents.iter().find(|entry| &*entry.name == name) };
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = self.agents.iter().map(|entry| &*entry.name).collect();
-            let name: String = name.chars().take(64).collect();
-            let message = format!("there is no agent named {name:?}; the agents are: {}", names.join(", "));
-            Error::new(ErrorKind::AgentNotFound, message).with("agent", name)
-        })
-    }
-
     /// Reads a caller's task.
     async fn record(&self, caller: &Caller, id: TaskId) -> Result<Record> {
         let not_found = || Error::task_not_found(&id.to_string());
@@ -357,18 +349,6 @@ impl Inner {
         // Decoded messages take a few times their encoded size.
         let size = 512 + 3 * prost::Message::encoded_len(&record.task) as u64;
         self.settled.insert(record.id, Arc::new(Settled { owner, size, record }));
-    }
-}
-
-impl AgentEntry {
-    fn status(&self, default: bool) -> AgentStatus {
-        AgentStatus {
-            name: self.name.clone(),
-            default,
-            ready: self.agent.problem().is_none(),
-            card: self.agent.card(),
-            running: self.running.load(Ordering::Relaxed),
-        }
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn list(inner: &Arc<Inner>, caller: &Caller, query: ListQuery) 
     }
     violations.check()?;
     if !query.agent.is_empty() {
-        inner.agent(&query.agent)?;
+        inner.roster.find(&query.agent)?;
     }
     let page = inner
         .store

@@ -1,12 +1,16 @@
 //! Taking up unsettled tasks after a restart.
 //!
-//! A turn that its agent had not heard of is run. One that was under way is run again or failed, as the agent's
-//! `Recovery` says. Interrupted tasks wait for their callers, as before. Tasks are taken up in the order of their
-//! creation and no faster than the engine's limit of running turns lets them, so a long queue costs no memory.
+//! A turn that its agent had not heard of is run. One that was under way is taken up again where the agent has named the
+//! task, and else run again or failed, as the agent's `Recovery` says. Interrupted tasks wait for their callers, as before. Tasks are taken up in the order of their
+//! creation; those that find no place wait for one without being held in memory.
 
 use std::sync::Arc;
 
-use super::{Inner, run::Start, settle::settle};
+use super::{
+    Inner,
+    run::{Start, Work},
+    settle::settle,
+};
 use crate::{
     agent::Recovery,
     error::{Error, Result},
@@ -55,20 +59,20 @@ async fn take_stock(inner: &Inner) -> Result<Vec<TaskId>> {
 }
 
 async fn take_up(inner: &Arc<Inner>, id: TaskId) -> Result<()> {
-    // Room first, so that the queue stays in the store.
-    let room = inner.permits.clone().acquire_owned().await;
     let Some(stored) = inner.store.task(id).await? else { return Ok(()) };
-    if state::is_settled(stored.state) || state::is_interrupted(stored.state) {
+    if state::is_settled(stored.state) || state::is_interrupted(stored.state) || inner.runners().contains_key(&id) {
         return Ok(());
     }
-    let entry = match inner.agent(&stored.identity.agent) {
+    let entry = match inner.roster.find(&stored.identity.agent) {
         Ok(entry) => entry,
         Err(_) => {
             let text = format!("The agent {:?} is no longer configured.", &*stored.identity.agent);
             return fail(inner, stored, &text).await;
         }
     };
+    let known = !stored.upstream.task_id.is_empty();
     let resumed = match entry.agent.recovery() {
+        _ if known && stored.dispatched => true,
         Recovery::Continue => stored.sequence > 1,
         Recovery::Resend => stored.dispatched,
         Recovery::Fail if !stored.dispatched => false,
@@ -81,8 +85,9 @@ async fn take_up(inner: &Arc<Inner>, id: TaskId) -> Result<()> {
     let Some(message) = message else {
         return fail(inner, stored, "The task holds no message to act on.").await;
     };
-    drop(room);
-    Start { entry, stored, message, resumed, claim: None }.spawn(inner);
+    let metadata = stored.task.metadata.clone();
+    let work = Work::Turn { message, metadata, new_context: false, resumed, claim: None };
+    Start { entry, stored, work }.spawn(inner);
     Ok(())
 }
 

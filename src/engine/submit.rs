@@ -12,8 +12,8 @@ use super::{
     Caller, Inner,
     hub::Subscription,
     millis, now,
-    reply::{ReplyClaim, Told},
-    run::Start,
+    reply::{Claim, Told},
+    run::{Start, Work},
     watch::{Until, Watch},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         well_known::{Struct, Timestamp},
     },
     store::{Append, Identity, NewTask, Receipt, Request, Stored},
-    task::{self, Dialect, Event, Record, TaskId, cut_history, state, validate::Violations},
+    task::{self, Dialect, Event, Record, TaskId, Upstream, cut_history, state, validate::Violations},
 };
 
 /// A message to act on.
@@ -33,7 +33,7 @@ pub struct Submit {
     pub agent: String,
     /// The message. With a task id it continues that task.
     pub message: Message,
-    /// Stored as the task's metadata.
+    /// Stored as the task's metadata, or merged into it; the agent gets it with the message.
     pub metadata: Option<Struct>,
     /// Media types the caller can take; empty: any.
     pub accepted_output_modes: Vec<String>,
@@ -100,12 +100,13 @@ fn validate(submit: &Submit) -> Result<()> {
 }
 
 async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<Submitted> {
-    let entry = inner.agent(&submit.agent)?;
+    let entry = inner.roster.find(&submit.agent)?;
     let now = now();
     let request = request(inner, &submit, &entry.name, now);
     let Submit { mut message, metadata, accepted_output_modes, timeout, dialect, reply, .. } = submit;
     let id = TaskId::mint();
-    if message.context_id.is_empty() {
+    let new_context = message.context_id.is_empty();
+    if new_context {
         message.context_id = task::mint();
     }
     message.task_id = id.to_string();
@@ -129,7 +130,7 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         }),
         artifacts: Vec::new(),
         history: vec![message.clone()],
-        metadata,
+        metadata: metadata.clone(),
     };
     let event = Arc::new(Event::new(id, 1, now, TaskState::Submitted, Payload::Task(task.clone())));
     let subscription = inner.hub.task(id);
@@ -146,11 +147,13 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         floor: 0,
         unfolded: 0,
         dispatched: false,
+        upstream: Upstream::default(),
         hidden: false,
     };
-    let claim = (reply == Reply::Message).then(Arc::<ReplyClaim>::default);
+    let claim = (reply == Reply::Message).then(|| Claim::new(true));
     let record = stored.clone().into_record();
-    Start { entry, stored, message, resumed: false, claim: claim.clone() }.spawn(inner);
+    let work = Work::Turn { message, metadata, new_context, resumed: false, claim: claim.clone() };
+    Start { entry, stored, work }.spawn(inner);
     Ok(Submitted {
         inner: inner.clone(),
         record,
@@ -170,7 +173,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         let stored = inner.store.task(id).await?;
         let visible = stored.filter(|stored| stored.identity.owner == caller.owner && !stored.hidden);
         let stored = visible.ok_or_else(not_found)?;
-        let entry = inner.agent(&stored.identity.agent)?;
+        let entry = inner.roster.find(&stored.identity.agent)?;
         let now = now().max(stored.updated);
         let request = request(inner, &submit, &entry.name, now);
         if let Some(request) = &request {
@@ -190,14 +193,17 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         }
         let stored = inner.store.task(id).await?.ok_or_else(not_found)?;
         let record = stored.clone().into_record();
-        Start { entry, stored, message, resumed: false, claim: None }.spawn(inner);
+        let claim = (submit.reply == Reply::Message).then(|| Claim::new(false));
+        let metadata = submit.metadata.clone();
+        let work = Work::Turn { message, metadata, new_context: false, resumed: false, claim: claim.clone() };
+        Start { entry, stored, work }.spawn(inner);
         return Ok(Submitted {
             inner: inner.clone(),
             record,
             replayed: false,
             replied: None,
             subscription,
-            claim: None,
+            claim: claim.map(Told::new),
         });
     }
 }
@@ -241,7 +247,7 @@ fn next_turn(stored: &Stored, submit: &Submit, now: i64) -> (Message, Append) {
             message: None,
             timestamp: Some(Timestamp::from_millis(now)),
         }),
-        metadata: None,
+        metadata: submit.metadata.clone(),
     };
     let event = |offset: u64, payload| {
         Arc::new(Event::new(identity.id, stored.sequence + offset, now, TaskState::Working, payload))
@@ -303,7 +309,8 @@ impl Submitted {
     /// `history_length` as in [`super::Engine::get`].
     ///
     /// # Errors
-    /// `StoreFull` or `Unavailable` when the task's updates cannot be stored, or the gateway stops.
+    /// What the agent refused the message with, its task being failed then; `StoreFull` or `Unavailable` when the task's
+    /// updates cannot be stored, or the gateway stops.
     pub async fn outcome(self, wait: Option<Duration>, history_length: Option<i32>) -> Result<Outcome> {
         if let Some(message) = self.replied {
             return Ok(Outcome::Message(Box::new(message)));
@@ -317,7 +324,7 @@ impl Submitted {
                 Some(deadline) => match tokio::time::timeout_at(deadline, watch.next_batch()).await {
                     Ok(batch) => batch,
                     Err(_) if self.claim.as_ref().is_none_or(|claim| claim.tell()) => break,
-                    // The agent has just replied: its message is about to come.
+                    // The agent has just said its first word: it is about to come.
                     Err(_) => watch.next_batch().await,
                 },
             };
@@ -331,6 +338,9 @@ impl Submitted {
                 fold(&mut record, event);
             }
         }
+        if let Some(refusal) = self.claim.as_ref().and_then(Told::refusal) {
+            return Err(refusal.clone());
+        }
         cut_history(&mut record.task, history_length);
         Ok(Outcome::Task(Box::new(record)))
     }
@@ -339,7 +349,7 @@ impl Submitted {
     /// `message` event of a direct reply. Sequences are the log's.
     ///
     /// # Errors
-    /// As [`Watch::next`].
+    /// What the agent refused the message with; and as [`Watch::next_batch`].
     pub async fn stream(self, until: Until) -> Result<Watch> {
         let Self { inner, record, replied, subscription, claim, .. } = self;
         if let Some(message) = replied {
@@ -356,6 +366,9 @@ impl Submitted {
             Err(_) => watch.next_batch().await,
         };
         let events = first.transpose()?.unwrap_or_default();
+        if let Some(refusal) = claim.refusal() {
+            return Err(refusal.clone());
+        }
         let direct = matches!(events.first().map(|event| event.payload()), Some(Payload::Message(message)) if message.role() == Role::Agent);
         Ok(if direct { watch.with_first(events) } else { watch.with_first(events).with_opening(&record) })
     }

@@ -215,7 +215,17 @@ mod tests {
             capabilities: Some(AgentCapabilities { push_notifications: Some(true), ..AgentCapabilities::default() }),
             ..AgentCard::default()
         };
-        AgentStatus { name: "echo".into(), default, ready: true, card: Arc::new(card), running: 0 }
+        let card = Arc::new(card);
+        AgentStatus {
+            name: "echo".into(),
+            default,
+            ready: true,
+            problem: None,
+            card,
+            running: 0,
+            queued: 0,
+            max_concurrency: None,
+        }
     }
 
     fn read(cards: &Cards, path: Path, version: Option<Version>) -> Value {

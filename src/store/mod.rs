@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::a2a::{Task, TaskState},
-    task::{Dialect, Event, Record, TaskId},
+    task::{Dialect, Event, Record, TaskId, Upstream},
 };
 
 /// A store of tasks. Every method that names an owner sees only that owner's tasks.
@@ -62,8 +62,22 @@ pub trait Store: Send + Sync + 'static {
     /// Ids of tasks that have not settled and whose deadline is at or before `now`.
     fn overdue(&self, now: i64) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
-    /// Removes up to `batch` tasks that settled before `cutoff`, and request ids that ended before `now`. Returns the
-    /// tasks removed.
+    /// How the agent knows a task.
+    fn link(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Link>>>;
+
+    /// The task that an agent knows by this id of its own.
+    fn linked(&self, owner: Arc<str>, agent: Arc<str>, upstream_task: String) -> BoxFuture<'_, Result<Option<TaskId>>>;
+
+    /// The agent's id of a conversation, if an append noted one.
+    fn upstream_context(
+        &self,
+        owner: Arc<str>,
+        agent: Arc<str>,
+        context_id: String,
+    ) -> BoxFuture<'_, Result<Option<String>>>;
+
+    /// Removes up to `batch` tasks that settled before `cutoff`, what was noted of conversations before it, and request
+    /// ids that ended before `now`. Returns the tasks removed.
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
     /// How many tasks there are in each state.
@@ -160,7 +174,18 @@ impl Used {
     }
 }
 
-/// Events to be appended to a task's log; or, without events, a mark to be set.
+/// How an agent knows a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The caller it belongs to.
+    pub owner: Arc<str>,
+    /// The agent.
+    pub agent: Arc<str>,
+    /// Its ids.
+    pub upstream: Upstream,
+}
+
+/// Events to be appended to a task's log; or, without events, marks to be set.
 #[derive(Debug)]
 pub struct Append {
     /// The task.
@@ -175,6 +200,10 @@ pub struct Append {
     pub snapshot: Option<Bytes>,
     /// Whether the turn has been handed to its agent. None: as before.
     pub dispatched: Option<bool>,
+    /// How the agent knows the task. None: as before.
+    pub upstream: Option<Upstream>,
+    /// Also note the agent's context id for later tasks of the same conversation. Only with `upstream`.
+    pub note_context: bool,
     /// Hide the task from reads and lists: an agent's direct reply leaves no task behind.
     pub hide: bool,
     /// Remove the events up to this sequence from the log. Only with a snapshot.
@@ -193,6 +222,8 @@ impl Append {
             events,
             snapshot: None,
             dispatched: None,
+            upstream: None,
+            note_context: false,
             hide: false,
             trim_to: None,
             request: None,
@@ -230,6 +261,8 @@ pub struct Stored {
     pub unfolded: usize,
     /// Whether the turn has been handed to its agent.
     pub dispatched: bool,
+    /// How the agent knows it.
+    pub upstream: Upstream,
     /// Whether it is hidden from reads and lists.
     pub hidden: bool,
 }

@@ -10,7 +10,7 @@ use super::id::{MAX_ID, id_problem};
 use crate::{
     error::{Error, Result, Violation},
     proto::{
-        a2a::{Message, Part, Role},
+        a2a::{Artifact, Message, Part, Role, part::Content},
         well_known::{self, Kind, Struct, Value},
     },
 };
@@ -83,18 +83,31 @@ impl Violations {
     }
 
     fn part(&mut self, field: &str, part: &Part) {
-        use crate::proto::a2a::part::Content;
         match &part.content {
             None => self.add(field, "must have exactly one of text, raw, url and data"),
-            Some(Content::Data(value)) if depth(value) > MAX_DEPTH => {
-                self.add(format!("{field}.data"), format!("must be at most {MAX_DEPTH} levels deep"));
-            }
             Some(Content::Url(url)) if url.is_empty() => self.add(format!("{field}.url"), "must not be empty"),
             Some(_) => {}
         }
-        self.metadata(&format!("{field}.metadata"), part.metadata.as_ref());
+        self.depth(field, part);
         self.short(format!("{field}.filename"), &part.filename);
         self.short(format!("{field}.media_type"), &part.media_type);
+    }
+
+    /// Checks how deep a part's data is.
+    fn depth(&mut self, field: &str, part: &Part) {
+        if let Some(Content::Data(value)) = &part.content
+            && depth(value) > MAX_DEPTH
+        {
+            self.add(format!("{field}.data"), format!("must be at most {MAX_DEPTH} levels deep"));
+        }
+        self.metadata(&format!("{field}.metadata"), part.metadata.as_ref());
+    }
+
+    /// Checks how deep the data of an agent's parts is.
+    fn parts(&mut self, field: &str, parts: &[Part]) {
+        for (i, part) in parts.iter().enumerate() {
+            self.depth(&format!("{field}.parts[{i}]"), part);
+        }
     }
 
     /// Checks free data.
@@ -179,4 +192,30 @@ fn depth(value: &Value) -> usize {
 
 fn struct_depth(data: &Struct) -> usize {
     1 + data.fields.values().map(depth).max().unwrap_or(0)
+}
+
+/// Checks an agent's message and free data.
+///
+/// # Errors
+/// `InvalidArgument` naming what is too deep.
+pub fn answer(message: Option<&Message>, metadata: Option<&Struct>) -> Result<()> {
+    let mut violations = Violations::default();
+    if let Some(message) = message {
+        violations.parts("message", &message.parts);
+        violations.metadata("message.metadata", message.metadata.as_ref());
+    }
+    violations.metadata("metadata", metadata);
+    violations.check()
+}
+
+/// Checks an agent's artifact and the free data beside it.
+///
+/// # Errors
+/// `InvalidArgument` naming what is too deep.
+pub fn artifact(artifact: &Artifact, metadata: Option<&Struct>) -> Result<()> {
+    let mut violations = Violations::default();
+    violations.parts("artifact", &artifact.parts);
+    violations.metadata("artifact.metadata", artifact.metadata.as_ref());
+    violations.metadata("metadata", metadata);
+    violations.check()
 }

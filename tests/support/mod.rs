@@ -15,11 +15,10 @@ use a2a_gateway::{
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
     error::Error,
     metrics::Metrics,
-    proto::{
-        a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
-    },
+    proto::a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
     store::{
-        Append, FeedPage, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery, Used,
+        Append, FeedPage, Link, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery,
+        Used,
     },
     task::{Dialect, Event, Record, TaskId},
 };
@@ -78,6 +77,9 @@ impl Store for Gated {
     }
 
     through! {
+        link(id: TaskId) -> Result<Option<Link>, Error>;
+        linked(owner: Arc<str>, agent: Arc<str>, upstream_task: String) -> Result<Option<TaskId>, Error>;
+        upstream_context(owner: Arc<str>, agent: Arc<str>, context: String) -> Result<Option<String>, Error>;
         create(new: NewTask) -> Result<Receipt, Error>;
         append(append: Append) -> Result<Receipt, Error>;
         request(owner: Arc<str>, agent: Arc<str>, id: String, now: i64) -> Result<Option<Used>, Error>;
@@ -239,8 +241,16 @@ impl Agent for Scripted {
 
     fn run(&self, turn: Turn) -> UpdateStream {
         let (say, heard) = mpsc::channel(16);
-        let _ = self.turns.send(Played { turn, say });
-        futures::stream::unfold(heard, |mut heard| async move { Some((heard.recv().await?, heard)) }).boxed()
+        let played = Played { turn, say };
+        let told = self.turns.clone();
+        let said = futures::stream::unfold(heard, |mut heard| async move { Some((heard.recv().await?, heard)) });
+        // The turn is the test's only once it has been noted that the agent has it.
+        let begin = futures::stream::once(async move {
+            let _ = told.send(played);
+            None
+        });
+        let sending = futures::stream::iter([Some(Ok(Update::Sending))]);
+        sending.chain(begin).chain(said.map(Some)).filter_map(futures::future::ready).boxed()
     }
 
     fn cancel(&self, cancel: Cancel) -> BoxFuture<'static, Result<Vec<Update>, AgentError>> {

@@ -23,7 +23,9 @@ use futures::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Append, FeedPage, Listener, LogPage, NewTask, Receipt, Store, Stored, TaskPage, TaskQuery, Used, closed};
+use super::{
+    Append, FeedPage, Link, Listener, LogPage, NewTask, Receipt, Store, Stored, TaskPage, TaskQuery, Used, closed,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
@@ -181,6 +183,23 @@ impl Store for Sqlite {
 
     fn overdue(&self, now: i64) -> BoxFuture<'_, Result<Vec<TaskId>>> {
         Box::pin(self.readers.read(move |connection| read::overdue(connection, now)))
+    }
+
+    fn link(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Link>>> {
+        Box::pin(self.readers.read(move |connection| read::link(connection, id)))
+    }
+
+    fn linked(&self, owner: Arc<str>, agent: Arc<str>, upstream_task: String) -> BoxFuture<'_, Result<Option<TaskId>>> {
+        Box::pin(self.readers.read(move |connection| read::linked(connection, &owner, &agent, &upstream_task)))
+    }
+
+    fn upstream_context(
+        &self,
+        owner: Arc<str>,
+        agent: Arc<str>,
+        context_id: String,
+    ) -> BoxFuture<'_, Result<Option<String>>> {
+        Box::pin(self.readers.read(move |connection| read::upstream_context(connection, &owner, &agent, &context_id)))
     }
 
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>> {

@@ -9,8 +9,8 @@ use super::{Failure, segment};
 use crate::{
     error::Error,
     proto::a2a::{Task, TaskState},
-    store::{Commit, FeedPage, Identity, Key, LogPage, Stored, TaskPage, TaskQuery, Used},
-    task::{self, Dialect, Event, TaskId},
+    store::{Commit, FeedPage, Identity, Key, Link, LogPage, Stored, TaskPage, TaskQuery, Used},
+    task::{self, Dialect, Event, TaskId, Upstream},
 };
 
 /// Bounds of one piece of a log or of the feed.
@@ -18,7 +18,7 @@ const PAGE_EVENTS: usize = 512;
 const PAGE_BYTES: usize = 1 << 20;
 
 const COLUMNS: &str = "key, id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head, \
-                       floor, dispatched, standing";
+                       floor, dispatched, standing, upstream_task, upstream_context";
 
 /// The column `standing`, which the indexes of `tasks` are divided by.
 pub const OPEN: i32 = 0;
@@ -35,6 +35,7 @@ struct Header {
     floor: u64,
     dispatched: bool,
     hidden: bool,
+    upstream: Upstream,
 }
 
 impl Header {
@@ -59,6 +60,7 @@ impl Header {
             floor: row.get(12)?,
             dispatched: row.get(13)?,
             hidden: row.get::<_, i32>(14)? == HIDDEN,
+            upstream: Upstream { task_id: row.get(15)?, context_id: row.get(16)? },
         })
     }
 
@@ -102,6 +104,7 @@ impl Header {
             floor: self.floor,
             unfolded,
             dispatched: self.dispatched,
+            upstream: self.upstream,
             hidden: self.hidden,
             identity: self.identity,
         })
@@ -148,10 +151,10 @@ pub fn feed(sql: &Connection, after: u64) -> Result<FeedPage, Failure> {
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let identity = Header::read(row)?.identity;
-        let data: Vec<u8> = row.get(17)?;
+        let data: Vec<u8> = row.get("data")?;
         bytes += data.len();
-        let events = segment::decode(identity.id, row.get(16)?, 0, data)?;
-        commits.push(Commit { position: row.get(15)?, identity, events });
+        let events = segment::decode(identity.id, row.get("first")?, 0, data)?;
+        commits.push(Commit { position: row.get("position")?, identity, events });
         if bytes >= PAGE_BYTES {
             break;
         }
@@ -189,6 +192,39 @@ pub fn overdue(sql: &Connection, now: i64) -> Result<Vec<TaskId>, Failure> {
     )?;
     let ids = statement.query_map([now], |row| row.get(0).map(TaskId::from_bytes))?.collect::<rusqlite::Result<_>>()?;
     Ok(ids)
+}
+
+pub fn link(sql: &Connection, id: TaskId) -> Result<Option<Link>, Failure> {
+    let link = sql
+        .prepare_cached("SELECT owner, agent, upstream_task, upstream_context FROM tasks WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| {
+            Ok(Link {
+                owner: row.get::<_, String>(0)?.into(),
+                agent: row.get::<_, String>(1)?.into(),
+                upstream: Upstream { task_id: row.get(2)?, context_id: row.get(3)? },
+            })
+        })
+        .optional()?;
+    Ok(link)
+}
+
+pub fn linked(sql: &Connection, owner: &str, agent: &str, upstream_task: &str) -> Result<Option<TaskId>, Failure> {
+    let id = sql
+        .prepare_cached(
+            "SELECT id FROM tasks WHERE upstream_task = ?1 AND upstream_task <> '' AND agent = ?2 AND owner = ?3
+             ORDER BY key DESC LIMIT 1",
+        )?
+        .query_row([upstream_task, agent, owner], |row| row.get(0).map(TaskId::from_bytes))
+        .optional()?;
+    Ok(id)
+}
+
+pub fn upstream_context(sql: &Connection, owner: &str, agent: &str, context: &str) -> Result<Option<String>, Failure> {
+    let upstream = sql
+        .prepare_cached("SELECT upstream FROM contexts WHERE owner = ?1 AND agent = ?2 AND context = ?3")?
+        .query_row([owner, agent, context], |row| row.get(0))
+        .optional()?;
+    Ok(upstream)
 }
 
 pub fn counts(sql: &Connection) -> Result<Vec<(TaskState, u64)>, Failure> {

@@ -11,7 +11,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x4132_4147;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
     // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
     // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
@@ -75,6 +75,19 @@ const MIGRATIONS: [&str; 1] = [
         value INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO meta (name, value) VALUES ('feed_floor', 0), ('probe', 0);",
+    // How agents know tasks. `contexts` has a row only for conversations that an agent named otherwise than it was told.
+    "ALTER TABLE tasks ADD COLUMN upstream_task TEXT NOT NULL DEFAULT '';
+    ALTER TABLE tasks ADD COLUMN upstream_context TEXT NOT NULL DEFAULT '';
+    CREATE INDEX upstream_tasks ON tasks (upstream_task, agent, owner) WHERE upstream_task <> '';
+    CREATE TABLE contexts (
+        owner TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        context TEXT NOT NULL,
+        upstream TEXT NOT NULL,
+        noted INTEGER NOT NULL,
+        PRIMARY KEY (owner, agent, context)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX contexts_by_time ON contexts (noted);",
 ];
 
 /// Brings a database to the newest schema, a new file included.

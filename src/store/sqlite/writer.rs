@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     proto::a2a::{Role, TaskState, stream_response::Payload},
     store::{Append, Commit, Identity, Listener, NewTask, Receipt, Request},
-    task::{self, Event, TaskId},
+    task::{self, Event, TaskId, Upstream},
 };
 
 /// Something to be written.
@@ -246,6 +246,9 @@ impl Group {
         let Some(task) = task else {
             return Err(Error::new(ErrorKind::Conflict, "the task changed meanwhile: try again").into());
         };
+        if let Some(upstream) = &append.upstream {
+            note_upstream(sql, task, append, upstream)?;
+        }
         if !append.events.is_empty() {
             self.segment(sql, task, identity, &append.events)?;
         }
@@ -290,6 +293,11 @@ impl Group {
         )?
         .execute(params![now, batch])?;
         let Some(cutoff) = cutoff else { return Ok(WRITTEN) };
+        sql.prepare_cached(
+            "DELETE FROM contexts WHERE (owner, agent, context) IN
+             (SELECT owner, agent, context FROM contexts WHERE noted < ?1 ORDER BY noted LIMIT ?2)",
+        )?
+        .execute(params![cutoff, batch])?;
         let mut removed = Vec::new();
         for task in settled_before(sql, cutoff, batch)? {
             raise_feed_floor(sql, task.key, u64::MAX)?;
@@ -347,6 +355,28 @@ fn claim_request(
         request.expires
     ])?;
     Ok(None)
+}
+
+/// Notes how the agent knows a task, and where the append says so, its conversation.
+fn note_upstream(sql: &Connection, task: i64, append: &Append, upstream: &Upstream) -> Result<(), Failure> {
+    let identity = &append.identity;
+    sql.prepare_cached("UPDATE tasks SET upstream_task = ?2, upstream_context = ?3 WHERE key = ?1")?
+        .execute(params![task, upstream.task_id, upstream.context_id])?;
+    if append.note_context {
+        let noted = append.events.last().map_or(identity.created, |event| event.time);
+        sql.prepare_cached(
+            "INSERT INTO contexts (owner, agent, context, upstream, noted) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (owner, agent, context) DO UPDATE SET upstream = excluded.upstream, noted = excluded.noted",
+        )?
+        .execute(params![
+            &*identity.owner,
+            &*identity.agent,
+            identity.context_id,
+            upstream.context_id,
+            noted
+        ])?;
+    }
+    Ok(())
 }
 
 /// Whether the event carries a status, and with it the task's update time.
