@@ -74,13 +74,11 @@ pub(super) async fn keep(keeper: Keeper, pipes: Pipes) {
 
 impl Keeper {
     async fn keep(mut self) {
-        let time_is_up = {
-            let limit = self.timeout;
-            async move {
-                match limit {
-                    Some(limit) => sleep(limit).await,
-                    None => future::pending().await,
-                }
+        let limit = self.timeout;
+        let time_is_up = async {
+            match limit {
+                Some(limit) => sleep(limit).await,
+                None => future::pending().await,
             }
         };
         tokio::select! {
