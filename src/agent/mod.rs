@@ -5,9 +5,11 @@
 
 pub mod a2a;
 mod echo;
+mod exec;
 mod generate;
 
 pub use echo::Echo;
+pub use exec::{Exec, ExecSettings, Input as ExecInput, Output as ExecOutput};
 pub use generate::{Emitter, generate};
 
 use std::{pin::Pin, sync::Arc};

@@ -27,6 +27,11 @@ pub fn task(dialect: Dialect, task: &Task) -> Bytes {
     write(&In(dialect, task))
 }
 
+/// A message on its own.
+pub fn message(dialect: Dialect, message: &Message) -> Bytes {
+    write(&In(dialect, message))
+}
+
 /// The answer to a sent message: 1.0 says which of task and message it is by the key, 0.3 by `kind`. PraisonAI, which
 /// has no messages as answers, gets a completed task that holds the message as its artifact.
 pub fn send_response(dialect: Dialect, response: &send_message_response::Payload) -> Bytes {
