@@ -25,7 +25,7 @@ use reload::Hangups;
 /// Arguments of `serve`. Their values are checked with the rest of the settings, so that all errors come at once.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "Agents (the first is the default; without any, the built-in echo agent):\n  \
-    --agent http://127.0.0.1:8001                named agent; the next agent-2\n  \
+    --agent http://127.0.0.1:8001                its name is agent, the next one's agent-2\n  \
     --agent writer=https://example.com/writer    with a name\n  \
     --agent maths=grpc://127.0.0.1:50051         called over gRPC, whatever its card says\n  \
     --agent 'count=exec:wc -w'                   a command: message in, answer out\n  \
