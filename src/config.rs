@@ -5,14 +5,23 @@
 //! also where a later one overrides it, and everything that is wrong is reported at once: a person repairs a
 //! configuration in one go, and a wrong setting never takes effect half.
 
+mod agent;
+mod agents;
 mod layers;
 mod reader;
+mod reload;
 mod suggest;
 mod value;
 
+pub use agent::{
+    A2aAgent, Agent, AgentKind, Binding, ExecAgent, ExecInput, ExecOutput, Interface, Mode, OnLost, Preference, Secret,
+    Tls, Version,
+};
+pub use reload::{Reloaded, Reloader};
+
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use reader::Reader;
+use reader::{Reader, Values};
 use value::Value;
 
 /// Every setting with its meaning and default, as TOML.
@@ -37,6 +46,8 @@ pub struct Config {
     pub tasks: Tasks,
     /// The log.
     pub log: Log,
+    /// The agents; the first is the default. Never empty: where none is set, it is the built-in one, named `echo`.
+    pub agents: Vec<Agent>,
 }
 
 /// The port and the connections on it.
@@ -138,11 +149,11 @@ pub enum LogFormat {
 }
 
 /// Where settings come from besides the defaults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The settings file.
     pub file: Option<PathBuf>,
-    /// The environment; what does not start with `A2A_GATEWAY_` is ignored.
+    /// The environment. What starts with `A2A_GATEWAY_` is a setting; the rest is for what agents' settings name.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that were given.
     pub flags: Vec<Flag>,
@@ -178,14 +189,20 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in any of them.
     pub fn load(sources: &Sources) -> Result<Self, Problems> {
+        Self::read(sources).map(|(config, _)| config)
+    }
+
+    /// The settings, and all but the agents once more in a form to compare.
+    fn read(sources: &Sources) -> Result<(Self, Values), Problems> {
         let mut reader = Reader::new(layers::gather(sources));
-        let config = build(&mut reader);
+        let agents = agents::read(&mut reader, &sources.environment);
+        let config = build(&mut reader, agents);
         if let Some(config) = &config {
             config.find_conflicts(&mut reader);
         }
         match (config, reader.finish()) {
-            (Some(config), problems) if problems.is_empty() => Ok(config),
-            (_, problems) => Err(Problems(problems)),
+            (Some(config), (problems, values)) if problems.is_empty() => Ok((config, values)),
+            (_, (problems, _)) => Err(Problems(problems)),
         }
     }
 
@@ -202,7 +219,7 @@ impl Config {
 }
 
 /// Reads each setting. None when a default is missing or wrong, which the tests exclude.
-fn build(r: &mut Reader) -> Option<Config> {
+fn build(r: &mut Reader, agents: Vec<Agent>) -> Option<Config> {
     const MS: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -252,7 +269,15 @@ fn build(r: &mut Reader) -> Option<Config> {
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log =
         Log { level: r.read("log.level", Value::log_filter)?, format: r.read("log.format", |v| v.choice(&formats))? };
-    Some(Config { server, store, retention, tasks, log })
+    Some(Config { server, store, retention, tasks, log, agents })
+}
+
+/// Names only: values, of variables above all, may be secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<_> = self.flags.iter().map(|flag| &flag.name).collect();
+        f.debug_struct("Sources").field("file", &self.file).field("flags", &flags).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for Problem {

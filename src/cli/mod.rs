@@ -27,6 +27,7 @@ use print::Screen;
     after_help = "Without a command the gateway is served.\n\n\
         Examples:\n  a2a-gateway                            serve on 127.0.0.1:8080, data in ./data\n  \
         a2a-gateway --listen 0.0.0.0:8080      serve to other machines\n  \
+        a2a-gateway --agent http://host:8001   serve in front of an agent\n  \
         a2a-gateway send \"Hello\"               send a message and see the answer\n  \
         a2a-gateway watch 01980c0e-…           follow a task\n\n\
         `a2a-gateway COMMAND --help` tells more."

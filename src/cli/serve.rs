@@ -1,5 +1,7 @@
 //! `serve`: settings, log, signals, and the gateway itself.
 
+mod reload;
+
 use std::{
     env,
     future::Future,
@@ -16,12 +18,21 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, fail};
 use crate::{
     StartError,
-    config::{Config, FILE_VARIABLE, Flag, Log, LogFormat, Problems, Sources},
+    config::{Agent, AgentKind, Config, FILE_VARIABLE, Flag, Log, LogFormat, Problems, Reloader, Sources},
 };
+use reload::Hangups;
 
 /// Arguments of `serve`. Their values are checked with the rest of the settings, so that all errors come at once.
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = "Settings come from the defaults, then the file, then A2A_GATEWAY_SECTION_KEY\n\
+#[command(after_help = "Agents (the first is the default; without any, the built-in echo agent):\n  \
+    --agent http://127.0.0.1:8001                its name is agent, the next one's agent-2\n  \
+    --agent writer=https://example.com/writer    with a name\n  \
+    --agent maths=grpc://127.0.0.1:50051         called over gRPC, whatever its card says\n  \
+    --agent 'count=exec:wc -w'                   a command: message in, answer out\n  \
+    --agent echo=echo:                           the built-in agent\n\
+    A2A_GATEWAY_AGENTS holds more of them, separated by spaces or newlines, and [[agents]]\n\
+    in the settings file those that need more than a URL. SIGHUP reads agents again.\n\n\
+    Settings come from the defaults, then the file, then A2A_GATEWAY_SECTION_KEY\n\
     variables, then flags. config.default.toml lists them all.\n\n\
     Exit codes:\n  0    stopped by SIGTERM or SIGINT\n  1    the gateway could not start\n  \
     2    wrong settings\n  130  stopped at once by a second signal")]
@@ -29,6 +40,9 @@ pub(super) struct ServeArgs {
     /// Settings file (TOML)
     #[arg(long, value_name = "FILE", env = FILE_VARIABLE, hide_env_values = true)]
     config: Option<PathBuf>,
+    /// Agent to serve: a URL, or exec:COMMAND; may be repeated, and the first is the default [default: built-in echo]
+    #[arg(long, value_name = "[NAME=]URL")]
+    agent: Vec<String>,
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -71,14 +85,32 @@ impl ServeArgs {
             key: key.clone(),
             value: value.clone(),
         });
-        Sources { file: self.config.clone(), environment: environment.collect(), flags: free.chain(named).collect() }
+        let agents = self.agent.iter().map(|agent| Flag {
+            name: "--agent".to_owned(),
+            key: "agents".to_owned(),
+            value: agent.clone(),
+        });
+        let flags = free.chain(named).chain(agents).collect();
+        Sources { file: self.config.clone(), environment: environment.collect(), flags }
     }
 }
 
 /// Runs a gateway until it is told to stop.
 pub(super) fn serve(args: &ServeArgs) -> Exit {
-    let config = match Config::load(&args.sources(env::vars_os())) {
-        Ok(config) => config,
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return fail(&format!("error: cannot start: {cause}\n"), Exit::Failed),
+    };
+    // Before all else: from here on a SIGHUP is a wish to reload, which must not end a gateway that just starts.
+    let hangups = {
+        let _context = runtime.enter();
+        match Hangups::new() {
+            Ok(hangups) => hangups,
+            Err(cause) => return fail(&Stop::Signals(cause).report(), Exit::Failed),
+        }
+    };
+    let (config, reloader) = match Reloader::load(args.sources(env::vars_os())) {
+        Ok(loaded) => loaded,
         Err(problems) => return fail(&report(&problems), Exit::Usage),
     };
     let text = match config.log.format {
@@ -87,18 +119,13 @@ pub(super) fn serve(args: &ServeArgs) -> Exit {
         LogFormat::Json => false,
     };
     start_log(&config.log, text);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(cause) => return fail(&format!("error: cannot start: {cause}\n"), Exit::Failed),
-    };
-    let outcome = runtime.block_on(run(config, text));
+    let outcome = runtime.block_on(run(config, text, hangups, reloader));
     // The gateway has drained what it was to wait for; what is left must not keep the process.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => Exit::Done,
         Err(Stop::Start(StartError::Config(problems))) => fail(&report(&problems), Exit::Usage),
-        Err(Stop::Start(error)) => fail(&format!("{} {error}\n", "error:".red().bold()), Exit::Failed),
-        Err(Stop::Signals(cause)) => fail(&format!("error: cannot take signals: {cause}\n"), Exit::Failed),
+        Err(stop) => fail(&stop.report(), Exit::Failed),
     }
 }
 
@@ -108,20 +135,31 @@ enum Stop {
     Signals(io::Error),
 }
 
-async fn run(config: Config, text: bool) -> Result<(), Stop> {
+impl Stop {
+    fn report(&self) -> String {
+        match self {
+            Self::Start(error) => format!("{} {error}\n", "error:".red().bold()),
+            Self::Signals(cause) => format!("{} cannot take signals: {cause}\n", "error:".red().bold()),
+        }
+    }
+}
+
+async fn run(config: Config, text: bool, hangups: Hangups, reloader: Reloader) -> Result<(), Stop> {
     let shutdown = shutdown_signal().map_err(Stop::Signals)?;
+    let reloads = reload::start(hangups, reloader);
+    let agents = agents_line(&config.agents);
     let data_dir = std::path::absolute(&config.store.data_dir).unwrap_or_else(|_| config.store.data_dir.clone());
     let ready = move |address: SocketAddr| {
         let data_dir = data_dir.display().to_string();
         if text {
             let program = env::args().next().unwrap_or_else(|| "a2a-gateway".to_owned());
             // A terminal that is gone is no reason not to serve.
-            let _ = anstream::stderr().write_all(greeting(address, &data_dir, &program).as_bytes());
+            let _ = anstream::stderr().write_all(greeting(address, &agents, &data_dir, &program).as_bytes());
         } else {
-            tracing::info!(%address, data_dir, version = env!("CARGO_PKG_VERSION"), "listening");
+            tracing::info!(%address, agents, data_dir, version = env!("CARGO_PKG_VERSION"), "listening");
         }
     };
-    crate::run(config, ready, shutdown).await.map_err(Stop::Start)
+    crate::run(config, reloads, ready, shutdown).await.map_err(Stop::Start)
 }
 
 fn report(problems: &Problems) -> String {
@@ -143,8 +181,20 @@ fn start_log(log: &Log, text: bool) {
     let _ = if text { builder.with_ansi(colour).try_init() } else { builder.json().flatten_event(true).try_init() };
 }
 
+/// The agents and what they are; empty when there is none but the built-in one under its own name.
+fn agents_line(agents: &[Agent]) -> String {
+    if let [agent] = agents
+        && agent.kind == AgentKind::Echo
+        && agent.name == "echo"
+    {
+        return String::new();
+    }
+    let agents: Vec<_> = agents.iter().map(|agent| format!("{} ({})", agent.name, agent.target())).collect();
+    agents.join(", ")
+}
+
 /// What a person is told when the gateway listens.
-fn greeting(address: SocketAddr, data_dir: &str, program: &str) -> String {
+fn greeting(address: SocketAddr, agents: &str, data_dir: &str, program: &str) -> String {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -157,11 +207,12 @@ fn greeting(address: SocketAddr, data_dir: &str, program: &str) -> String {
         ("gRPC", format!("{local}  (a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService)")),
         ("Card", format!("http://{local}/.well-known/agent-card.json")),
         ("Health", format!("http://{local}/readyz  (metrics: /metrics)")),
+        ("Agents", agents.to_owned()),
         ("Data", data_dir.to_owned()),
         ("Try", format!("{program} send{gateway} \"Hello\"")),
     ];
-    let lines: String =
-        lines.iter().map(|(name, value)| format!("  {}  {value}\n", format!("{name:<8}").dimmed())).collect();
+    let lines = lines.iter().filter(|(_, value)| !value.is_empty());
+    let lines: String = lines.map(|(name, value)| format!("  {}  {value}\n", format!("{name:<8}").dimmed())).collect();
     let title = format!("a2a-gateway {}", env!("CARGO_PKG_VERSION"));
     format!("{} listens on {address}; Ctrl-C stops it\n{lines}", title.bold())
 }
@@ -261,7 +312,7 @@ mod tests {
     #[test]
     fn the_greeting_names_addresses_that_can_be_used() {
         let plain = |address: &str| {
-            let text = greeting(address.parse().unwrap(), "/var/lib/a2a", "./a2a-gateway");
+            let text = greeting(address.parse().unwrap(), "", "/var/lib/a2a", "./a2a-gateway");
             anstream::adapter::strip_str(&text).to_string()
         };
         let text = plain("127.0.0.1:8080");
@@ -270,5 +321,23 @@ mod tests {
         assert!(text.contains("/var/lib/a2a\n") && text.ends_with("./a2a-gateway send \"Hello\"\n"), "{text}");
         assert!(plain("0.0.0.0:9000").ends_with("send --gateway 127.0.0.1:9000 \"Hello\"\n"));
         assert!(plain("[::]:9000").contains("http://[::1]:9000/a2a"));
+        assert!(!text.contains("Agents"), "{text}");
+    }
+
+    #[test]
+    fn the_greeting_lists_agents_without_what_may_be_secret() {
+        let agents = |forms: &[&str]| {
+            let agent = forms.iter().map(|form| (*form).to_owned()).collect();
+            let args = ServeArgs { agent, ..ServeArgs::default() };
+            agents_line(&Config::load(&args.sources(std::iter::empty())).unwrap().agents)
+        };
+        assert_eq!(agents(&[]), "");
+        assert_eq!(agents(&["echo:"]), "");
+        assert_eq!(agents(&["parrot=echo:"]), "parrot (built in)");
+        let line = agents(&["writer=localhost:8001", "https://h/a?key=s3cret", "count=exec:wc -w s3cret"]);
+        assert_eq!(line, "writer (http://localhost:8001), agent (https://h/a), count (runs wc)");
+        let text = greeting("127.0.0.1:1".parse().unwrap(), &line, "/data", "a2a-gateway");
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(text.contains(&format!("\n  Agents    {line}\n")), "{text}");
     }
 }

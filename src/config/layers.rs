@@ -2,24 +2,34 @@
 
 use std::{ffi::OsStr, fs, path::Path};
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
-use super::{DEFAULTS, FILE_VARIABLE, Problem, Sources, URL_VARIABLE, suggest::nearest, value::Value};
+use super::{DEFAULTS, FILE_VARIABLE, Flag, Problem, Sources, URL_VARIABLE, agents, suggest::nearest, value::Value};
 
 const PREFIX: &str = "A2A_GATEWAY_";
+
+/// Where settings come from, the lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layer {
+    Defaults,
+    File,
+    Environment,
+    Flags,
+}
 
 /// One setting as one layer gives it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    pub(super) layer: Layer,
     /// Where it was written.
     pub(super) origin: String,
-    /// `section.key`; of the file, whatever was written.
+    /// `section.key`, or `agents[0].key`, `agents[0].headers.name`; of the file, whatever was written.
     pub(super) key: String,
     pub(super) value: Value,
 }
 
 /// All layers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Layers {
     /// Lowest layer first.
     pub(super) entries: Vec<Entry>,
@@ -30,8 +40,9 @@ pub(super) struct Layers {
 /// Reads all sources. Unknown keys of files and flags stay in; unknown variables are problems at once.
 pub(super) fn gather(sources: &Sources) -> Layers {
     let mut layers = Layers::default();
-    layers.toml("config.default.toml", DEFAULTS);
-    let known: Vec<String> = layers.entries.iter().map(|entry| entry.key.clone()).collect();
+    layers.toml(Layer::Defaults, "config.default.toml", DEFAULTS);
+    let mut known: Vec<String> = layers.entries.iter().map(|entry| entry.key.clone()).collect();
+    known.push(agents::KEY.to_owned());
     if let Some(path) = &sources.file {
         layers.file(path);
     }
@@ -41,8 +52,7 @@ pub(super) fn gather(sources: &Sources) -> Layers {
         layers.variable(name, value, &known);
     }
     for flag in &sources.flags {
-        let value = Value::Text(flag.value.clone());
-        layers.entries.push(Entry { origin: flag.name.clone(), key: flag.key.clone(), value });
+        layers.flag(flag);
     }
     layers
 }
@@ -60,39 +70,27 @@ impl Layers {
     fn file(&mut self, path: &Path) {
         let name = path.display().to_string();
         match fs::read_to_string(path) {
-            Ok(text) => self.toml(&name, &text),
+            Ok(text) => self.toml(Layer::File, &name, &text),
             Err(cause) => self.problem(name, format!("the settings file cannot be read: {cause}")),
         }
     }
 
-    fn toml(&mut self, name: &str, text: &str) {
+    fn toml(&mut self, layer: Layer, name: &str, text: &str) {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
             self.problem(format!("{name}:{line}"), format!("not TOML: {}", error.message()));
         }
-        self.table(name, text, "", table.get_ref());
+        Document { layer, name, text, entries: &mut self.entries }.table("", table.get_ref());
     }
 
-    fn table(&mut self, name: &str, text: &str, prefix: &str, table: &DeTable<'_>) {
-        let mut members: Vec<_> = table.iter().collect();
-        members.sort_by_key(|(key, _)| key.span().start);
-        for (key, value) in members {
-            let path = format!("{prefix}{}", key.get_ref());
-            let value = match value.get_ref() {
-                DeValue::Table(inner) => {
-                    self.table(name, text, &format!("{path}."), inner);
-                    continue;
-                }
-                DeValue::String(text) => Value::String(text.clone().into_owned()),
-                DeValue::Boolean(value) => Value::Boolean(*value),
-                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                    .map_or(Value::Other("integer beyond 64 bits"), Value::Integer),
-                other => Value::Other(other.type_str()),
-            };
-            let origin = format!("{name}:{}: {path}", line_of(text, key.span().start));
-            self.entries.push(Entry { origin, key: path, value });
+    fn flag(&mut self, flag: &Flag) {
+        if flag.key.starts_with("agents[") {
+            let text = "agents are set by --agent, by A2A_GATEWAY_AGENTS or in the settings file";
+            return self.problem(flag.name.as_str(), text);
         }
+        let value = Value::Text(flag.value.clone());
+        self.entries.push(Entry { layer: Layer::Flags, origin: flag.name.clone(), key: flag.key.clone(), value });
     }
 
     fn variable(&mut self, name: &OsStr, value: &OsStr, known: &[String]) {
@@ -104,8 +102,14 @@ impl Layers {
             return self.problem(name, "its value is not UTF-8");
         };
         if let Some(key) = known.iter().find(|key| variable_name(key) == name) {
-            let value = Value::Text(value.to_owned());
-            return self.entries.push(Entry { origin: name.into_owned(), key: key.clone(), value });
+            let values = if key == agents::KEY { agents::split_list(value) } else { vec![value] };
+            self.entries.extend(values.into_iter().map(|value| Entry {
+                layer: Layer::Environment,
+                origin: name.to_string(),
+                key: key.clone(),
+                value: Value::Text(value.to_owned()),
+            }));
+            return;
         }
         if is_service_link(&name, value) {
             return;
@@ -114,6 +118,69 @@ impl Layers {
         let hint = nearest(&name, names.iter().map(String::as_str));
         self.problem(name, unknown("no setting has this name", hint));
     }
+}
+
+/// A TOML text that is taken apart.
+struct Document<'a> {
+    layer: Layer,
+    name: &'a str,
+    text: &'a str,
+    entries: &'a mut Vec<Entry>,
+}
+
+impl Document<'_> {
+    /// `prefix`: empty, or the table's key with a dot.
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
+        let mut members: Vec<_> = table.iter().collect();
+        members.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in members {
+            let path = format!("{prefix}{}", quoted(key.get_ref()));
+            match value.get_ref() {
+                DeValue::Table(inner) => self.table(&format!("{path}."), inner),
+                DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                    self.tables(&path, items)
+                }
+                other => self.push(path, key.span().start, plain(other)),
+            }
+        }
+    }
+
+    /// An array of tables, each of which is an entry before its members.
+    fn tables(&mut self, path: &str, items: &DeArray<'_>) {
+        for (n, item) in items.iter().enumerate() {
+            let path = format!("{path}[{n}]");
+            match item.get_ref() {
+                DeValue::Table(inner) => {
+                    self.push(path.clone(), item.span().start, Value::Table);
+                    self.table(&format!("{path}."), inner);
+                }
+                other => self.push(path, item.span().start, plain(other)),
+            }
+        }
+    }
+
+    fn push(&mut self, key: String, offset: usize, value: Value) {
+        let origin = format!("{}:{}: {key}", self.name, line_of(self.text, offset));
+        self.entries.push(Entry { layer: self.layer, origin, key, value });
+    }
+}
+
+/// A value that has no keys within.
+fn plain(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.clone().into_owned()),
+        DeValue::Boolean(value) => Value::Boolean(*value),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Other("integer beyond 64 bits"), Value::Integer),
+        DeValue::Array(items) => Value::List(items.iter().map(|item| plain(item.get_ref())).collect()),
+        other => Value::Other(other.type_str()),
+    }
+}
+
+/// A key as TOML would write it: one that has other characters than letters, digits, `_` and `-` in quotes.
+fn quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if bare { key.to_owned() } else { format!("{key:?}") }
 }
 
 /// What to say about a name that is not known.

@@ -1,6 +1,9 @@
 //! Reads settings from the layers and collects everything that is wrong.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use super::{
     Problem,
@@ -12,36 +15,110 @@ use super::{
 /// Hands out settings by key; the highest layer wins.
 pub(super) struct Reader {
     entries: Vec<Entry>,
-    known: HashSet<&'static str>,
-    wrong: HashSet<&'static str>,
+    known: BTreeSet<String>,
+    wrong: BTreeSet<String>,
     problems: Vec<(usize, Problem)>,
+    values: Values,
 }
+
+/// Settings as they are in effect, to be compared.
+pub(super) type Values = BTreeMap<&'static str, String>;
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
         let problems = layers.problems.into_iter().map(|problem| (0, problem)).collect();
-        Self { entries: layers.entries, known: HashSet::new(), wrong: HashSet::new(), problems }
+        Self {
+            entries: layers.entries,
+            known: BTreeSet::new(),
+            wrong: BTreeSet::new(),
+            problems,
+            values: Values::new(),
+        }
     }
 
     /// The setting, checked in every layer that has it: that of the highest layer where it is right.
-    pub(super) fn read<T>(&mut self, key: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
-        self.known.insert(key);
-        let mut result = None;
-        for (n, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.key == key) {
-            match parse(&entry.value) {
-                Ok(value) => result = Some(value),
-                Err(right) => {
-                    let text = format!("got {}, {right}", entry.value);
-                    self.problems.push((n, Problem { origin: entry.origin.clone(), text }));
-                    self.wrong.insert(key);
-                }
+    pub(super) fn read<T: Debug>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let result = self.find(key, parse);
+        match &result {
+            Some(value) => {
+                self.values.insert(key, format!("{value:?}"));
+            }
+            None if self.wrong.contains(key) => {}
+            None => {
+                let text = "the setting has no default".to_owned();
+                self.problems.push((0, Problem { origin: key.to_owned(), text }));
             }
         }
-        if result.is_none() && !self.wrong.contains(key) {
-            let text = "the setting has no default".to_owned();
-            self.problems.push((0, Problem { origin: key.to_owned(), text }));
+        result
+    }
+
+    /// As [`Reader::read`], of a setting that need not be there.
+    pub(super) fn find<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        self.find_hidden(key, |value| parse(value).map_err(|right| format!("got {value}, {right}")))
+    }
+
+    /// As [`Reader::find`], of a value that must not be shown: the error is all that is told.
+    pub(super) fn find_hidden<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        self.know(key);
+        let mut result = None;
+        for place in self.places(key) {
+            match parse(&self.entries[place].value) {
+                Ok(value) => result = Some(value),
+                Err(text) => self.wrong_at(place, text),
+            }
         }
         result
+    }
+
+    /// A key that something reads.
+    pub(super) fn know(&mut self, key: &str) {
+        self.known.insert(key.to_owned());
+    }
+
+    /// Where a key stands, in the order of the layers.
+    pub(super) fn places(&self, key: &str) -> Vec<usize> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter(|(_, entry)| entry.key == key).map(|(place, _)| place).collect()
+    }
+
+    /// Where a key stands in the highest layer that has it.
+    pub(super) fn last(&self, key: &str) -> Option<usize> {
+        self.entries.iter().rposition(|entry| entry.key == key)
+    }
+
+    /// What stands at a place.
+    pub(super) fn entry(&self, place: usize) -> &Entry {
+        &self.entries[place]
+    }
+
+    /// Whether the key was reported.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        self.wrong.contains(key)
+    }
+
+    /// The members of a table: their names, and their keys, in the order in which they were written.
+    pub(super) fn members(&self, table: &str) -> Vec<(String, String)> {
+        let members = self.entries.iter().filter_map(|entry| {
+            let name = member_name(entry.key.strip_prefix(table)?.strip_prefix('.')?)?;
+            Some((name.to_owned(), entry.key.clone()))
+        });
+        members.collect()
+    }
+
+    /// Reports what is wrong at a place.
+    pub(super) fn wrong_at(&mut self, place: usize, text: impl Into<String>) {
+        let origin = self.entries[place].origin.clone();
+        self.wrong_here(place, origin, text);
+    }
+
+    /// As [`Reader::wrong_at`], with a better name of the place.
+    pub(super) fn wrong_here(&mut self, place: usize, origin: impl Into<String>, text: impl Into<String>) {
+        self.wrong.insert(self.entries[place].key.clone());
+        self.problems.push((place, Problem { origin: origin.into(), text: text.into() }));
     }
 
     /// Reports that two settings do not go together, unless one of them is wrong by itself.
@@ -49,8 +126,7 @@ impl Reader {
         if self.wrong.contains(key) || self.wrong.contains(other) {
             return;
         }
-        let place = |key: &str| self.entries.iter().rposition(|entry| entry.key == key);
-        if let (Some(a), Some(b)) = (place(key), place(other)) {
+        if let (Some(a), Some(b)) = (self.last(key), self.last(other)) {
             let (ours, theirs) = (&self.entries[a], &self.entries[b]);
             let text = format!(
                 "{key} is {}, which {relation} {other}, which is {} (from {}): {why}",
@@ -60,15 +136,34 @@ impl Reader {
         }
     }
 
-    /// Everything that is wrong, keys that nothing has read among it, in the order of the layers.
-    pub(super) fn finish(mut self) -> Vec<Problem> {
-        for (n, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !self.known.contains(entry.key.as_str()))
-        {
-            let hint = nearest(&entry.key, self.known.iter().copied());
-            let text = unknown("no such setting", hint);
+    /// Everything that is wrong, keys that nothing has read among it, in the order of the layers; and the settings.
+    pub(super) fn finish(mut self) -> (Vec<Problem>, Values) {
+        for (n, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !self.known.contains(&entry.key)) {
+            let text = unknown("no such setting", self.hint(&entry.key).as_deref());
             self.problems.push((n, Problem { origin: entry.origin.clone(), text }));
         }
         self.problems.sort_by_key(|(n, _)| *n);
-        self.problems.into_iter().map(|(_, problem)| problem).collect()
+        (self.problems.into_iter().map(|(_, problem)| problem).collect(), self.values)
     }
+
+    /// The key that an unknown one most likely stands for. In a table of an array it is one of that table.
+    fn hint(&self, key: &str) -> Option<String> {
+        if key.starts_with("agents.") || key.starts_with("agent.") || key.starts_with("agent[") {
+            return Some("[[agents]]".to_owned());
+        }
+        let known = self.known.iter().map(String::as_str);
+        match key.find("].") {
+            Some(end) => {
+                let (table, name) = key.split_at(end + 2);
+                nearest(name, known.filter_map(|key| key.strip_prefix(table))).map(|name| format!("{table}{name}"))
+            }
+            None => nearest(key, known.filter(|key| !key.contains('['))).map(str::to_owned),
+        }
+    }
+}
+
+/// A member's name without the quotes that it may have as a key; none: a member of a table within.
+fn member_name(key: &str) -> Option<&str> {
+    let quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    Some(quoted.unwrap_or(key)).filter(|name| !name.contains('"') && (quoted.is_some() || !name.contains(['.', '['])))
 }

@@ -4,7 +4,12 @@ use std::{collections::HashSet, fs};
 
 use super::{layers, *};
 
-fn sources(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> (tempfile::TempDir, Sources) {
+/// Sources with a settings file, which goes away with its directory.
+pub(in crate::config) fn sources(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str, &str)],
+) -> (tempfile::TempDir, Sources) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gateway.toml");
     fs::write(&path, file).unwrap();
@@ -19,7 +24,11 @@ fn sources(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str, &str)
 }
 
 /// The problems, one a line, without the directory of the file.
-fn problems(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> Vec<String> {
+pub(in crate::config) fn problems(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str, &str)],
+) -> Vec<String> {
     let (dir, sources) = sources(file, environment, flags);
     let dir = format!("{}/", dir.path().display());
     let problems = Config::load(&sources).unwrap_err().to_string();
@@ -45,8 +54,11 @@ fn every_default_is_documented_and_has_a_variable_of_its_own() {
     let names: HashSet<_> = entries.iter().map(|entry| layers::variable_name(&entry.key)).collect();
     assert_eq!(names.len(), entries.len());
     let lines: Vec<_> = DEFAULTS.lines().collect();
-    for (n, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#')) {
-        assert!(lines[n - 1].starts_with("# "), "{line} has no comment before it");
+    let is_key = |line: &str| line.contains(" = ") && !line.starts_with("# ");
+    for (n, line) in lines.iter().enumerate().filter(|(_, line)| is_key(line)) {
+        // Agents' keys may share a comment.
+        let comment = lines[..n].iter().rev().find(|line| !(line.starts_with('#') && is_key(line)));
+        assert!(comment.is_some_and(|line| line.starts_with("# ")), "{line} has no comment before it");
     }
 }
 
@@ -115,10 +127,10 @@ fn text_that_is_not_toml_and_missing_files_are_reported_with_the_rest() {
 
 #[test]
 fn settings_of_types_that_none_has_are_reported() {
-    let found = problems("server = 1\nagents = []\n[log]\nlevel = 1.5\n[store.data_dir]\nx = 1", &[], &[]);
+    let found = problems("server = 1\nwebhooks = []\n[log]\nlevel = 1.5\n[store.data_dir]\nx = 1", &[], &[]);
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(found[0].starts_with("gateway.toml:1: server: no such setting"), "{found:?}");
-    assert!(found[1].starts_with("gateway.toml:2: agents: no such setting"), "{found:?}");
+    assert!(found[1].starts_with("gateway.toml:2: webhooks: no such setting"), "{found:?}");
     assert!(found[2].starts_with("gateway.toml:4: log.level: got a TOML float, must be off"), "{found:?}");
     assert_eq!(found[3], "gateway.toml:6: store.data_dir.x: no such setting; did you mean store.data_dir?");
 }
@@ -154,4 +166,29 @@ fn variables_that_are_no_settings_are_left_alone() {
     let (_dir, sources) = sources("", &environment, &[]);
     assert!(Config::load(&sources).is_ok());
     assert_eq!(problems("", &[("A2A_GATEWAY_PORT", "8080")], &[]).len(), 1);
+}
+
+#[test]
+fn a_reload_reads_the_sources_again_and_names_what_needs_a_restart() {
+    let file = "[store]\nreaders = 3\n[tasks]\ndefault_timeout = \"60s\"\n[[agents]]\nname = \"a\"\nurl = \"h:1\"\n";
+    let (_dir, sources) = sources(file, &[], &[("--listen", "server.listen", "127.0.0.1:1")]);
+    let path = sources.file.clone().unwrap();
+    let (config, reloader) = Reloader::load(sources).unwrap();
+    assert_eq!(config.agents[0].name, "a");
+
+    let same = reloader.reload().unwrap();
+    assert_eq!((same.agents, same.needs_restart.len()), (config.agents, 0));
+
+    // The listener's flag still wins, and a minute is a minute.
+    let changed = "[server]\nlisten = \"127.0.0.1:2\"\n[store]\nreaders = 4\n[tasks]\ndefault_timeout = \"1m\"\n[log]\n\
+                   level = \"warn\"\n[[agents]]\nname = \"b\"\nurl = \"h:1\"\n";
+    fs::write(&path, changed).unwrap();
+    for _ in 0..2 {
+        let new = reloader.reload().unwrap();
+        assert_eq!(new.agents[0].name, "b");
+        assert_eq!(new.needs_restart, ["log.level", "store.readers"]);
+    }
+
+    fs::write(&path, "[store]\nreaders = 0\n[[agents]]\nname = \"B\"\n").unwrap();
+    assert_eq!(reloader.reload().unwrap_err().0.len(), 3);
 }

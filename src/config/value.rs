@@ -21,6 +21,10 @@ pub(super) enum Value {
     Integer(i64),
     /// A TOML boolean.
     Boolean(bool),
+    /// A TOML array without tables.
+    List(Vec<Value>),
+    /// An element of a TOML array of tables; its members are values of their own.
+    Table,
     /// A TOML value of a type that no setting has: its name.
     Other(&'static str),
 }
@@ -28,11 +32,23 @@ pub(super) enum Value {
 type Read<T> = Result<T, String>;
 
 impl Value {
-    fn text(&self) -> Option<&str> {
+    /// Text as it was written.
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::String(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The texts of an array that has nothing else.
+    pub(super) fn words(&self) -> Option<Vec<String>> {
+        let Self::List(items) = self else { return None };
+        items.iter().map(|item| item.text().map(str::to_owned)).collect()
+    }
+
+    /// A table.
+    pub(super) fn table(&self) -> Read<()> {
+        if *self == Self::Table { Ok(()) } else { Err("must be a table".to_owned()) }
     }
 
     /// `true` or `false`.
@@ -62,7 +78,7 @@ impl Value {
     }
 
     /// As [`Value::integer`]; 0 means none.
-    pub(super) fn integer_or_zero(&self, range: RangeInclusive<u64>) -> Read<Option<u64>> {
+    pub(super) fn integer_or_zero<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Read<Option<T>> {
         if self.number() == Some(0) { Ok(None) } else { self.integer(range).map(Some).map_err(or_zero) }
     }
 
@@ -169,6 +185,8 @@ impl fmt::Display for Value {
             Self::Text(text) | Self::String(text) => write!(f, "{text:?}"),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Boolean(value) => write!(f, "{value}"),
+            Self::List(_) => f.write_str("a TOML array"),
+            Self::Table => f.write_str("a TOML table"),
             Self::Other(kind) => write!(f, "a TOML {kind}"),
         }
     }
@@ -272,7 +290,7 @@ mod tests {
         for bad in [text("65"), text("0"), text("-1"), text("x"), Value::Integer(-1), Value::String("3".into())] {
             assert_eq!(bad.integer::<u32>(1..=64), Err("must be an integer from 1 to 64".to_owned()), "{bad}");
         }
-        let open = Value::Integer(5).integer_or_zero(100..=i64::MAX as u64).unwrap_err();
+        let open = Value::Integer(5).integer_or_zero::<u64>(100..=i64::MAX as u64).unwrap_err();
         assert_eq!(open, "must be an integer from 100 up, or \"0\" for none");
     }
 
