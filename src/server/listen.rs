@@ -330,6 +330,8 @@ mod tests {
         second.readable().await.unwrap();
         drop(second);
 
+        // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
         let answer = client.get(format!("http://{}/now", running.address)).send().await.unwrap();
         assert_eq!(answer.version(), http::Version::HTTP_2);

@@ -58,6 +58,8 @@ impl Gateway {
         let running = tokio::spawn(run_with(config, agents, ready, shutdown));
         let address: SocketAddr = told.await.expect("the gateway did not start");
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true).connect_lazy();
+        // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().tcp_nodelay(true).build().unwrap();
         Self { address, http, channel, stop, running, _dir: dir }
     }

@@ -208,6 +208,8 @@ pub async fn connect(address: &str) -> Result<GatewayClient<Channel>, tonic::tra
 
 /// An HTTP client that keeps to the loopback.
 pub fn http() -> reqwest::Client {
+    // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
