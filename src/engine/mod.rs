@@ -121,10 +121,16 @@ pub struct AgentStatus {
     pub default: bool,
     /// Whether it takes tasks.
     pub ready: bool,
+    /// Why it takes no tasks now, in words for an operator.
+    pub problem: Option<String>,
     /// Its own card.
     pub card: Arc<AgentCard>,
     /// Turns running now.
     pub running: u64,
+    /// Turns waiting for a place.
+    pub queued: u64,
+    /// Turns that may run at the same time; none: no limit of its own.
+    pub max_concurrency: Option<usize>,
 }
 
 /// The engine. Cheap to clone; all clones are one.
@@ -362,12 +368,16 @@ impl Inner {
 
 impl AgentEntry {
     fn status(&self, default: bool) -> AgentStatus {
+        let problem = self.agent.problem();
         AgentStatus {
             name: self.name.clone(),
             default,
-            ready: self.agent.problem().is_none(),
+            ready: problem.is_none(),
+            problem,
             card: self.agent.card(),
             running: self.running.load(Ordering::Relaxed),
+            queued: 0,
+            max_concurrency: self.agent.max_concurrency(),
         }
     }
 }
