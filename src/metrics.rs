@@ -40,6 +40,33 @@ pub struct StateLabels {
     pub state: &'static str,
 }
 
+/// Labels of what is known of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgentLabels {
+    /// Its name.
+    pub agent: String,
+}
+
+/// Labels of calls to an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgentRequestLabels {
+    /// The agent's name.
+    pub agent: String,
+    /// The operation, from a closed set: `SendMessage`, …
+    pub operation: &'static str,
+    /// `ok`, or what went wrong, from a closed set.
+    pub outcome: &'static str,
+}
+
+/// Labels of the time that calls to an agent take.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgentLatencyLabels {
+    /// As in [`AgentRequestLabels`].
+    pub agent: String,
+    /// As in [`AgentRequestLabels`].
+    pub operation: &'static str,
+}
+
 /// Everything the gateway counts. Each field is cheap to clone and safe to use from any thread.
 pub struct Metrics {
     registry: Registry,
@@ -57,12 +84,20 @@ pub struct Metrics {
     pub commit_batch: Histogram,
     /// Seconds that a commit takes, the disk included.
     pub commit_seconds: Histogram,
+    /// 1: the agent takes tasks; 0: it does not. Set when `/metrics` is read.
+    pub agent_up: Family<AgentLabels, Gauge>,
+    /// Turns that wait for a place on the agent. Set when `/metrics` is read.
+    pub agent_queued: Family<AgentLabels, Gauge>,
+    /// Calls to agents, streams when they end.
+    pub agent_requests: Family<AgentRequestLabels, Counter>,
+    /// Seconds until an agent answers; of streams, until they begin.
+    pub agent_request_seconds: Family<AgentLatencyLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
-            registry: Registry::with_prefix("a2a_gateway"),
+            registry: Registry::with_prefix("a2a"),
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 18))),
             tasks: Family::default(),
@@ -71,8 +106,21 @@ impl Default for Metrics {
             events: Counter::default(),
             commit_batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            agent_up: Family::default(),
+            agent_queued: Family::default(),
+            agent_requests: Family::default(),
+            agent_request_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 20))),
         };
-        let registry = &mut metrics.registry;
+        metrics.register_own();
+        metrics.register_agents();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register_own(&mut self) {
+        let metrics = self;
+        let registry = metrics.registry.sub_registry_with_prefix("gateway");
         registry.register("requests", "Requests answered, streams when they end", metrics.requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -91,11 +139,37 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.commit_seconds.clone(),
         );
-        metrics
     }
-}
 
-impl Metrics {
+    fn register_agents(&mut self) {
+        let registry = self.registry.sub_registry_with_prefix("agent");
+        registry.register("up", "Whether the agent takes tasks", self.agent_up.clone());
+        registry.register("queued_tasks", "Tasks that wait for a place on the agent", self.agent_queued.clone());
+        registry.register("requests", "Calls to the agent, streams when they end", self.agent_requests.clone());
+        registry.register_with_unit(
+            "request",
+            "Time until the agent answers; of streams, until they begin",
+            Unit::Seconds,
+            self.agent_request_seconds.clone(),
+        );
+    }
+
+    /// Says how an agent does: whether it takes tasks, and how many turns wait for a place on it.
+    pub fn agent(&self, name: &str, up: bool, queued: u64) {
+        let labels = AgentLabels { agent: name.to_owned() };
+        self.agent_up.get_or_create(&labels).set(up.into());
+        self.agent_queued.get_or_create(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
+    }
+
+    /// Counts one call to an agent. `latency`: time to its answer, or until a stream begins.
+    pub fn agent_request(&self, agent: &str, operation: &'static str, outcome: &'static str, latency: Duration) {
+        let agent = agent.to_owned();
+        self.agent_request_seconds
+            .get_or_create(&AgentLatencyLabels { agent: agent.clone(), operation })
+            .observe(latency.as_secs_f64());
+        self.agent_requests.get_or_create(&AgentRequestLabels { agent, operation, outcome }).inc();
+    }
+
     /// Counts one answered request. `latency`: time to the answer, or to a stream's first event.
     pub fn request(&self, door: &'static str, method: &'static str, outcome: &'static str, latency: Duration) {
         self.requests.get_or_create(&RequestLabels { door, method, outcome }).inc();
@@ -109,5 +183,29 @@ impl Metrics {
             let _ = write!(text, "# EOF");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_agents_has_a_prefix_of_its_own() {
+        let metrics = Metrics::default();
+        metrics.agent("far", true, 0);
+        metrics.agent("far", false, 3);
+        metrics.agent_request("far", "SendMessage", "ok", Duration::from_millis(3));
+        metrics.request("grpc", "GetTask", "ok", Duration::from_millis(3));
+        let text = metrics.render();
+        for line in [
+            r#"a2a_agent_up{agent="far"} 0"#,
+            r#"a2a_agent_queued_tasks{agent="far"} 3"#,
+            r#"a2a_agent_requests_total{agent="far",operation="SendMessage",outcome="ok"} 1"#,
+            r#"a2a_agent_request_seconds_count{agent="far",operation="SendMessage"} 1"#,
+            r#"a2a_gateway_requests_total{door="grpc",method="GetTask",outcome="ok"} 1"#,
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line} not in {text}");
+        }
     }
 }

@@ -147,7 +147,7 @@ pub(super) fn records(records: &[TaskRecord], now: Timestamp) -> String {
     table(["TASK", "STATE", "AGENT", "UPDATED", "LAST MESSAGE"], rows.collect())
 }
 
-/// Agents, one a line.
+/// Agents, one a line; below it, why one takes no tasks.
 pub(super) fn agents(agents: &[AgentInfo]) -> String {
     let rows = agents.iter().map(|agent| {
         let (state, style) = match agent.state() {
@@ -155,15 +155,30 @@ pub(super) fn agents(agents: &[AgentInfo]) -> String {
             AgentState::Unreachable => ("unreachable", Style::new().red()),
             AgentState::Unspecified => ("unknown", Style::new().dimmed()),
         };
+        let running = match agent.max_concurrency {
+            Some(max) => format!("{} of {max}", agent.running_tasks),
+            None => agent.running_tasks.to_string(),
+        };
         let name = format!("{}{}", one_line(&agent.name, 40), if agent.default { " (default)" } else { "" });
         [
             Cell(name, Style::new().bold()),
             Cell(state.to_owned(), style),
-            Cell(agent.running_tasks.to_string(), Style::new()),
+            Cell(running, Style::new()),
+            Cell(agent.queued_tasks.to_string(), Style::new()),
             Cell(one_line(&agent.description, 80), Style::new()),
         ]
     });
-    table(["AGENT", "STATE", "RUNNING", "DESCRIPTION"], rows.collect())
+    let table = table(["AGENT", "STATE", "RUNNING", "QUEUED", "DESCRIPTION"], rows.collect());
+    // The heading has no agent, and so no problem.
+    let problems = std::iter::once("").chain(agents.iter().map(|agent| agent.problem.as_str()));
+    table.lines().zip(problems).fold(String::new(), |mut text, (line, problem)| {
+        text.push_str(&format!("{line}\n"));
+        let problem = one_line(problem, usize::MAX);
+        if !problem.is_empty() {
+            text.push_str(&format!("  {}\n", problem.red()));
+        }
+        text
+    })
 }
 
 /// An agent's card.
@@ -302,11 +317,24 @@ pub(super) mod tests {
             state: state.into(),
             description: "says\nit again".to_owned(),
             running_tasks: 3,
+            ..AgentInfo::default()
         };
-        let text = agents(&[info("echo", true, AgentState::Ready), info("far", false, AgentState::Unreachable)]);
-        let expected = "AGENT           STATE        RUNNING  DESCRIPTION\n\
-            echo (default)  ready        3        says it again\n\
-            far             unreachable  3        says it again\n";
+        let problem = "no connection to\nhttp://far.example: refused ".repeat(8);
+        let far = AgentInfo {
+            problem: problem.clone(),
+            queued_tasks: 12,
+            max_concurrency: Some(4),
+            ..info("far", false, AgentState::Unreachable)
+        };
+        let text = agents(&[info("echo", true, AgentState::Ready), far, info("near", false, AgentState::Ready)]);
+        let expected = format!(
+            "AGENT           STATE        RUNNING  QUEUED  DESCRIPTION\n\
+            echo (default)  ready        3        0       says it again\n\
+            far             unreachable  3 of 4   12      says it again\n  \
+            {}\n\
+            near            ready        3        0       says it again\n",
+            problem.replace('\n', " ").trim()
+        );
         assert_eq!(plain(&text), expected);
     }
 

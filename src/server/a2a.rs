@@ -1,6 +1,7 @@
 //! The A2A operations, without a transport: what gRPC and JSON-RPC share, so that both give the same answers.
 //!
-//! Requests are those of A2A 1.0; the older dialects have been translated before. `tenant` names the agent.
+//! Requests are those of A2A 1.0; the older dialects have been translated before. Which agent a request is for is said by
+//! its [`Origin`] (the path, or gRPC metadata) or by its `tenant`; tasks of other agents do not exist for it then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ pub struct Origin {
     pub dialect: Dialect,
     /// Makes a send idempotent; empty: not.
     pub request_id: String,
+    /// The agent that the request's path or metadata names; empty: neither does.
+    pub agent: String,
 }
 
 /// The A2A operations.
@@ -77,20 +80,21 @@ impl A2a {
 
     /// Reads one task.
     pub async fn get(&self, origin: &Origin, request: GetTaskRequest) -> Result<Record> {
+        let agent = self.agent(origin, request.tenant)?;
         let id = TaskId::parse("id", &request.id)?;
         let record = self.engine.get(&origin.caller, id, request.history_length).await?;
-        self.check_tenant(&request.tenant, &record)?;
+        self.check_agent(&agent, &record)?;
         Ok(record)
     }
 
-    /// Lists the caller's tasks; with a tenant: that agent's.
+    /// Lists the caller's tasks; where an agent is named: those of that agent.
     pub async fn list(&self, origin: &Origin, request: ListTasksRequest) -> Result<ListTasksResponse> {
         let states = match task_state("status", request.status)? {
             TaskState::Unspecified => Vec::new(),
             state => vec![state],
         };
         let query = ListQuery {
-            agent: request.tenant,
+            agent: self.agent(origin, request.tenant)?,
             context_id: request.context_id,
             states,
             updated_after: request
@@ -113,10 +117,11 @@ impl A2a {
 
     /// Cancels a task.
     pub async fn cancel(&self, origin: &Origin, request: CancelTaskRequest) -> Result<Record> {
+        let agent = self.agent(origin, request.tenant)?;
         let id = TaskId::parse("id", &request.id)?;
-        if !request.tenant.is_empty() {
+        if !agent.is_empty() {
             let record = self.engine.get(&origin.caller, id, Some(0)).await?;
-            self.check_tenant(&request.tenant, &record)?;
+            self.check_agent(&agent, &record)?;
         }
         self.engine.cancel(&origin.caller, id, request.metadata).await
     }
@@ -129,9 +134,10 @@ impl A2a {
         request: SubscribeToTaskRequest,
         resume: Option<u64>,
     ) -> Result<Updates> {
+        let agent = self.agent(origin, request.tenant)?;
         let id = TaskId::parse("id", &request.id)?;
         let record = self.engine.get(&origin.caller, id, Some(0)).await?;
-        self.check_tenant(&request.tenant, &record)?;
+        self.check_agent(&agent, &record)?;
         let from = match resume {
             Some(sequence) => From::After(sequence),
             None if has_settled(&record.task) => {
@@ -145,18 +151,21 @@ impl A2a {
     }
 
     /// What every operation on push notification configs answers: they are not offered.
-    pub fn push_not_supported(&self) -> Error {
-        Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered")
+    pub fn push_not_supported(&self, origin: &Origin) -> Error {
+        match self.agent(origin, String::new()) {
+            Ok(_) => Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered"),
+            Err(error) => error,
+        }
     }
 
     /// What a request for the extended card answers: no card says that there is one. The error differs by dialect, as
     /// 0.3 has one of its own for this.
-    pub fn no_extended_card(&self, dialect: Dialect, tenant: &str) -> Error {
-        let kind = match dialect {
+    pub fn no_extended_card(&self, origin: &Origin, tenant: String) -> Error {
+        let kind = match origin.dialect {
             Dialect::V03 => ErrorKind::ExtendedAgentCardNotConfigured,
             Dialect::V1 | Dialect::Praison => ErrorKind::UnsupportedOperation,
         };
-        match self.engine.agent(tenant) {
+        match self.agent(origin, tenant).and_then(|agent| self.engine.agent(&agent)) {
             Ok(_) => Error::new(kind, "the agent has no extended card"),
             Err(error) => error,
         }
@@ -169,13 +178,18 @@ impl A2a {
         configuration: SendMessageConfiguration,
         reply: Reply,
     ) -> Result<Submitted> {
+        let agent = self.agent(origin, request.tenant)?;
         if configuration.task_push_notification_config.is_some() {
-            return Err(self.push_not_supported());
+            return Err(self.push_not_supported(origin));
         }
         check_history_length("configuration.history_length", configuration.history_length)?;
         let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
+        if let (false, Some(id)) = (origin.agent.is_empty(), TaskId::known(&message.task_id)) {
+            let record = self.engine.get(&origin.caller, id, Some(0)).await?;
+            self.check_agent(&agent, &record)?;
+        }
         let submit = Submit {
-            agent: request.tenant,
+            agent,
             message,
             metadata: request.metadata,
             accepted_output_modes: configuration.accepted_output_modes,
@@ -187,12 +201,29 @@ impl A2a {
         self.engine.submit(&origin.caller, submit).await.map_err(in_a2a_names)
     }
 
+    /// The agent that a request is for; empty: it names none.
+    ///
+    /// # Errors
+    /// `AgentNotFound` when its path or metadata names an unknown one, `InvalidArgument` naming `tenant` when that says
+    /// otherwise.
+    pub fn agent(&self, origin: &Origin, tenant: String) -> Result<String> {
+        let named = &origin.agent;
+        if named.is_empty() {
+            return Ok(tenant);
+        }
+        self.engine.agent(named)?;
+        if tenant.is_empty() || tenant == *named {
+            return Ok(named.clone());
+        }
+        Err(Error::invalid("tenant", format!("must be empty or {named}, the agent that the request is sent to")))
+    }
+
     /// A task of another agent than the named one does not exist for the request.
-    fn check_tenant(&self, tenant: &str, record: &Record) -> Result<()> {
-        if tenant.is_empty() || *record.agent == *tenant {
+    fn check_agent(&self, named: &str, record: &Record) -> Result<()> {
+        if named.is_empty() || *record.agent == *named {
             return Ok(());
         }
-        self.engine.agent(tenant)?;
+        self.engine.agent(named)?;
         Err(Error::task_not_found(&record.task.id))
     }
 

@@ -1,14 +1,17 @@
-//! Who asks, and which protocol version they ask for.
+//! Who asks, for which agent, and which protocol version they ask for.
 
 use http::HeaderMap;
 
 use crate::{
     engine::Caller,
     error::{Error, ErrorKind, Result},
+    task::id_problem,
 };
 
 /// The header, gRPC metadata key and query parameter that carries the protocol version.
 pub const VERSION: &str = "a2a-version";
+/// The gRPC metadata key that names the agent.
+const AGENT: &str = "a2a-agent";
 
 /// A protocol version that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,16 @@ pub enum Version {
 /// The caller: the anonymous one, as long as no identities are configured.
 pub fn identify(_headers: &HeaderMap) -> Caller {
     Caller::default()
+}
+
+/// The agent that a gRPC call's metadata names; empty: none.
+///
+/// # Errors
+/// `InvalidArgument` naming the key.
+pub fn agent(metadata: &HeaderMap) -> Result<String> {
+    let Some(value) = metadata.get(AGENT) else { return Ok(String::new()) };
+    let name = value.to_str().ok().filter(|name| name.is_empty() || id_problem(name).is_none());
+    name.map(str::to_owned).ok_or_else(|| Error::invalid(AGENT, "must be the name of an agent, in ASCII"))
 }
 
 /// The version that the request asks for, by header or query parameter; none when it does not say.
@@ -88,6 +101,20 @@ mod tests {
             ["99.0", "0.2", "0", "2", "0.30", "1.x", "1.", ".1", "1.0.0.0", "10.0", "v1", "-1", "1.0.99999999999"]
         {
             assert_eq!(by_header(text).unwrap_err().kind(), ErrorKind::VersionNotSupported, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_may_name_an_agent() {
+        let with = |value: &[u8]| {
+            HeaderMap::from_iter([(AGENT.parse().unwrap(), http::HeaderValue::from_bytes(value).unwrap())])
+        };
+        assert_eq!(agent(&HeaderMap::new()), Ok(String::new()));
+        assert_eq!(agent(&with(b"")), Ok(String::new()));
+        assert_eq!(agent(&with(b"echo")), Ok("echo".to_owned()));
+        for value in [&b"\xff"[..], b"a\tb", &[b'x'; 257]] {
+            let error = agent(&with(value)).unwrap_err();
+            assert_eq!(error.field_violations()[0].field, AGENT);
         }
     }
 

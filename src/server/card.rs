@@ -1,9 +1,16 @@
 //! Agent cards: the agent's own, with interfaces and capabilities that are true of the gateway.
 //!
 //! The well-known paths answer conditional requests (RFC 9110 section 13) with a strong ETag over the content, and vary
-//! by the protocol version asked for.
+//! by the protocol version asked for. An agent that has not been reached yet has a card too: its name and what else is
+//! known of it, not to be cached.
 
-use std::{fmt::Write as _, net::SocketAddr, time::SystemTime};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode, Uri,
@@ -11,7 +18,7 @@ use http::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::caller::Version;
+use super::{caller::Version, route};
 use crate::{
     engine::AgentStatus,
     proto::a2a::{AgentCapabilities, AgentCard, AgentInterface},
@@ -20,6 +27,8 @@ use crate::{
 
 /// How long a card may be used without asking again. Short, so that a restart with other settings shows soon.
 const MAX_AGE: &str = "public, max-age=60";
+/// For the card of an agent whose own is not known yet: it may be any moment.
+const NO_CACHE: &str = "no-cache";
 
 /// The JSON-RPC door of every dialect.
 pub const DOOR: &str = "/a2a";
@@ -72,6 +81,24 @@ pub struct Cards {
     fallback: Base,
     merged: bool,
     started: SystemTime,
+    /// What was served last, by the name that was asked for: empty for the default agent.
+    served: Mutex<HashMap<String, Served>>,
+}
+
+/// What a card was made of, and since when.
+struct Served {
+    agent: Arc<str>,
+    default: bool,
+    card: Arc<AgentCard>,
+    since: SystemTime,
+}
+
+/// A card as it is served at a path.
+#[derive(Debug)]
+pub struct Document {
+    json: String,
+    modified: SystemTime,
+    cache_control: &'static str,
 }
 
 impl Cards {
@@ -79,7 +106,7 @@ impl Cards {
     /// the well-known paths serve one card for all dialects.
     pub fn new(public: Option<Base>, local: SocketAddr, merged: bool) -> Self {
         let fallback = Base { url: format!("http://{local}"), authority: local.to_string() };
-        Self { public, fallback, merged, started: SystemTime::now() }
+        Self { public, fallback, merged, started: SystemTime::now(), served: Mutex::default() }
     }
 
     /// Where the sender of a request to this URI with these headers reaches the gateway: as set, or else as it has just done.
@@ -97,21 +124,22 @@ impl Cards {
     /// for a changed card, and the others say how to reach the agent, not the gateway.
     pub fn adapt(&self, agent: &AgentStatus, base: &Base) -> AgentCard {
         let own = &*agent.card;
-        let tenant = if agent.default { String::new() } else { agent.name.to_string() };
         let interface = |url: String, binding: &str, version: &str| AgentInterface {
             url,
             protocol_binding: binding.to_owned(),
-            tenant: tenant.clone(),
+            tenant: String::new(),
             protocol_version: version.to_owned(),
         };
-        let mut interfaces =
-            vec![interface(base.at(DOOR), "JSONRPC", "1.0"), interface(base.authority.clone(), "GRPC", "1.0")];
-        if agent.default {
-            // 0.3 cannot name an agent, so that only the default one is reached by it.
-            interfaces.push(interface(base.at(DOOR), "JSONRPC", "0.3"));
-        }
+        let door = door(agent, base, DOOR);
+        // Over gRPC there are no paths to tell agents apart.
+        let tenant = if agent.default { String::new() } else { agent.name.to_string() };
+        let grpc = AgentInterface { tenant, ..interface(base.authority.clone(), "GRPC", "1.0") };
         let mut card = AgentCard {
-            supported_interfaces: interfaces,
+            supported_interfaces: vec![
+                interface(door.clone(), "JSONRPC", "1.0"),
+                grpc,
+                interface(door, "JSONRPC", "0.3"),
+            ],
             capabilities: Some(AgentCapabilities {
                 streaming: Some(true),
                 push_notifications: Some(false),
@@ -129,56 +157,98 @@ impl Cards {
         card
     }
 
-    /// The card's JSON for a path and the version that was asked for.
-    pub fn json(&self, agent: &AgentStatus, base: &Base, path: Path, version: Option<Version>) -> String {
+    /// The card of an agent that was asked for as `asked` (empty: as the default one), for a path and the version that
+    /// was asked for.
+    pub fn document(
+        &self,
+        asked: &str,
+        agent: &AgentStatus,
+        base: &Base,
+        path: Path,
+        version: Option<Version>,
+    ) -> Document {
+        let cache_control = if is_known(agent) { MAX_AGE } else { NO_CACHE };
+        let modified = self.modified(asked, agent);
+        Document { json: self.json(agent, base, path, version), modified, cache_control }
+    }
+
+    fn json(&self, agent: &AgentStatus, base: &Base, path: Path, version: Option<Version>) -> String {
         let card = self.adapt(agent, base);
+        let common = || door(agent, base, DOOR);
         match (path, version) {
-            (Path::Praison, _) => wire::card::praisonai(&card, &base.at(PRAISON_DOOR)),
+            (Path::Praison, _) => wire::card::praisonai(&card, &door(agent, base, PRAISON_DOOR)),
             (_, Some(Version::V1)) => wire::card::v1(&card),
-            (_, Some(Version::V03)) => wire::card::v03(&card, &base.at(DOOR)),
-            (_, None) if self.merged => wire::card::merged(&card, &base.at(DOOR)),
+            (_, Some(Version::V03)) => wire::card::v03(&card, &common()),
+            (_, None) if self.merged => wire::card::merged(&card, &common()),
             (Path::AgentCard, None) => wire::card::v1(&card),
-            (Path::Agent, None) => wire::card::v03(&card, &base.at(DOOR)),
+            (Path::Agent, None) => wire::card::v03(&card, &common()),
         }
     }
 
     /// The card in PraisonAI's form, for those who came through its door or, as it can be told apart there, the common one.
-    pub fn praison_json(&self, agent: &AgentStatus, base: &Base, door: &str) -> String {
-        wire::card::praisonai(&self.adapt(agent, base), &base.at(door))
+    pub fn praison_json(&self, agent: &AgentStatus, base: &Base, path: &str) -> String {
+        wire::card::praisonai(&self.adapt(agent, base), &door(agent, base, path))
     }
 
-    /// The card as an answer: 304 when the request's conditions say that the client has it.
-    pub fn answer(&self, headers: &HeaderMap, json: String) -> Response<String> {
-        let etag = etag(&json);
-        let fresh = self.is_fresh(headers, &etag);
-        let mut answer = Response::new(if fresh { String::new() } else { json });
-        if fresh {
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    /// Since when the card is as it is, as far as anyone was told.
+    fn modified(&self, asked: &str, agent: &AgentStatus) -> SystemTime {
+        let serve =
+            |since| Served { agent: agent.name.clone(), default: agent.default, card: agent.card.clone(), since };
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = served.get_mut(asked) else {
+            served.insert(asked.to_owned(), serve(self.started));
+            return self.started;
+        };
+        if last.agent != agent.name || last.default != agent.default || last.card != agent.card {
+            // HTTP dates have whole seconds: two cards must not share one.
+            *last = serve(SystemTime::now().max(last.since + Duration::from_secs(1)));
         }
-        let headers = answer.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));
-        headers.insert(VARY, HeaderValue::from_static("A2A-Version"));
-        for (name, value) in [(ETAG, etag), (LAST_MODIFIED, httpdate::fmt_http_date(self.started))] {
-            if let Ok(value) = value.parse() {
-                headers.insert(name, value);
-            }
-        }
-        answer
+        last.since
     }
+}
 
-    /// Whether the client's copy is this card. `If-Modified-Since` counts only without `If-None-Match`.
-    fn is_fresh(&self, headers: &HeaderMap, etag: &str) -> bool {
-        if headers.contains_key(IF_NONE_MATCH) {
-            let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-            let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
-            return tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
-        }
-        let since = headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
-        let since = since.and_then(|text| httpdate::parse_http_date(text).ok());
-        since.is_some_and(|since| httpdate::HttpDate::from(self.started) <= httpdate::HttpDate::from(since))
+/// The URL of an agent's JSON-RPC door: of the default agent at the root, of another below its name.
+fn door(agent: &AgentStatus, base: &Base, door: &str) -> String {
+    if agent.default { base.at(door) } else { base.at(&route::path(&agent.name, door)) }
+}
+
+/// Whether the agent's card is its own: one that was never reached has none to show.
+fn is_known(agent: &AgentStatus) -> bool {
+    agent.ready || !agent.card.supported_interfaces.is_empty() || !agent.card.skills.is_empty()
+}
+
+/// The card as an answer: 304 when the request's conditions say that the client has it.
+pub fn answer(headers: &HeaderMap, document: Document) -> Response<String> {
+    let Document { json, modified, cache_control } = document;
+    let etag = etag(&json);
+    let fresh = is_fresh(headers, &etag, modified);
+    let mut answer = Response::new(if fresh { String::new() } else { json });
+    if fresh {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
+    headers.insert(VARY, HeaderValue::from_static("A2A-Version"));
+    for (name, value) in [(ETAG, etag), (LAST_MODIFIED, httpdate::fmt_http_date(modified))] {
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
+    }
+    answer
+}
+
+/// Whether the client's copy is this card. `If-Modified-Since` counts only without `If-None-Match`.
+fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
+    if headers.contains_key(IF_NONE_MATCH) {
+        let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+        return tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
+    }
+    let since = headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+    let since = since.and_then(|text| httpdate::parse_http_date(text).ok());
+    since.is_some_and(|since| httpdate::HttpDate::from(modified) <= httpdate::HttpDate::from(since))
 }
 
 fn etag(json: &str) -> String {
@@ -192,8 +262,6 @@ fn etag(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
-
     use serde_json::Value;
 
     use super::*;
@@ -215,22 +283,30 @@ mod tests {
             capabilities: Some(AgentCapabilities { push_notifications: Some(true), ..AgentCapabilities::default() }),
             ..AgentCard::default()
         };
-        let card = Arc::new(card);
         AgentStatus {
             name: "echo".into(),
             default,
             ready: true,
             problem: None,
-            card,
+            card: Arc::new(card),
             running: 0,
             queued: 0,
             max_concurrency: None,
         }
     }
 
+    /// What there is to say of an agent that was never reached.
+    fn unknown() -> AgentStatus {
+        let card = AgentCard { name: "echo".into(), description: "Not reached yet.".into(), ..AgentCard::default() };
+        AgentStatus { ready: false, problem: Some("refused".into()), card: Arc::new(card), ..agent(true) }
+    }
+
+    fn base() -> Base {
+        Base::parse("http://gw.test:8080").unwrap()
+    }
+
     fn read(cards: &Cards, path: Path, version: Option<Version>) -> Value {
-        let base = Base::parse("http://gw.test:8080").unwrap();
-        serde_json::from_str(&cards.json(&agent(true), &base, path, version)).unwrap()
+        serde_json::from_str(&cards.json(&agent(true), &base(), path, version)).unwrap()
     }
 
     #[test]
@@ -259,8 +335,62 @@ mod tests {
 
     #[test]
     fn another_agent_than_the_default_is_reached_by_its_name() {
-        let card = cards(true).adapt(&agent(false), &Base::parse("http://gw.test").unwrap());
-        assert!(card.supported_interfaces.iter().all(|i| i.tenant == "echo" && i.protocol_version == "1.0"));
+        let card = cards(true).adapt(&agent(false), &base());
+        let interfaces: Vec<_> = card
+            .supported_interfaces
+            .iter()
+            .map(|i| (i.url.as_str(), i.protocol_binding.as_str(), i.protocol_version.as_str(), i.tenant.as_str()))
+            .collect();
+        assert_eq!(
+            interfaces,
+            [
+                ("http://gw.test:8080/agents/echo/a2a", "JSONRPC", "1.0", ""),
+                ("gw.test:8080", "GRPC", "1.0", "echo"),
+                ("http://gw.test:8080/agents/echo/a2a", "JSONRPC", "0.3", ""),
+            ]
+        );
+        for (path, version, url) in [
+            (Path::AgentCard, None, "/agents/echo/a2a"),
+            (Path::Agent, Some(Version::V03), "/agents/echo/a2a"),
+            (Path::Praison, None, "/agents/echo/praisonai/a2a"),
+        ] {
+            let card: Value = serde_json::from_str(&cards(true).json(&agent(false), &base(), path, version)).unwrap();
+            assert_eq!(card["url"], format!("http://gw.test:8080{url}"));
+        }
+        let card: Value = serde_json::from_str(&cards(true).praison_json(&agent(false), &base(), DOOR)).unwrap();
+        assert_eq!(card["url"], "http://gw.test:8080/agents/echo/a2a");
+    }
+
+    #[test]
+    fn an_agent_that_was_never_reached_has_a_card_that_is_not_kept() {
+        let cards = cards(true);
+        let document = cards.document("", &unknown(), &base(), Path::AgentCard, None);
+        assert_eq!(document.cache_control, NO_CACHE);
+        let card: Value = serde_json::from_str(&document.json).unwrap();
+        assert_eq!((&card["name"], &card["description"]), (&"echo".into(), &"Not reached yet.".into()));
+        assert_eq!(
+            (&card["url"], &card["capabilities"]["streaming"]),
+            (&"http://gw.test:8080/a2a".into(), &true.into())
+        );
+        let lost = AgentStatus { ready: false, ..agent(true) };
+        for known in [agent(true), lost] {
+            assert_eq!(cards.document("", &known, &base(), Path::AgentCard, None).cache_control, MAX_AGE);
+        }
+    }
+
+    #[test]
+    fn a_card_that_changes_is_a_later_one() {
+        let cards = cards(true);
+        let modified = |asked: &str, agent: &AgentStatus| cards.modified(asked, agent);
+        assert_eq!(modified("", &unknown()), cards.started);
+        assert_eq!(modified("", &unknown()), cards.started);
+        let known = modified("", &agent(true));
+        assert!(httpdate::HttpDate::from(known) > httpdate::HttpDate::from(cards.started));
+        assert_eq!(modified("", &agent(true)), known);
+        assert_eq!(modified("echo", &agent(true)), cards.started, "a path of its own");
+        let other = AgentStatus { name: "other".into(), ..agent(true) };
+        assert!(modified("", &other) > known, "another default agent");
+        assert!(modified("echo", &agent(false)) > cards.started, "other interfaces");
     }
 
     #[test]
@@ -312,15 +442,16 @@ mod tests {
 
     #[test]
     fn a_client_that_has_the_card_is_told_so() {
-        let cards = cards(true);
-        let full = cards.answer(&HeaderMap::new(), "{}".into());
+        let modified = SystemTime::now();
+        let document = || Document { json: "{}".into(), modified, cache_control: MAX_AGE };
+        let full = answer(&HeaderMap::new(), document());
         assert_eq!((full.status(), full.body().as_str()), (StatusCode::OK, "{}"));
         assert_eq!(full.headers()[CONTENT_TYPE], "application/json");
         assert!(full.headers()[CACHE_CONTROL].to_str().unwrap().contains("max-age"));
         assert_eq!(full.headers()[VARY], "A2A-Version");
         let (tag, date) = (full.headers()[ETAG].to_str().unwrap(), full.headers()[LAST_MODIFIED].to_str().unwrap());
-        let later = httpdate::fmt_http_date(cards.started + Duration::from_secs(5));
-        let earlier = httpdate::fmt_http_date(cards.started - Duration::from_secs(5));
+        let later = httpdate::fmt_http_date(modified + Duration::from_secs(5));
+        let earlier = httpdate::fmt_http_date(modified - Duration::from_secs(5));
         let weak = format!("\"other\", W/{tag}");
         for (conditions, status) in [
             (vec![(IF_NONE_MATCH, tag)], 304),
@@ -337,7 +468,7 @@ mod tests {
             for (name, value) in &conditions {
                 headers.insert(name, value.parse().unwrap());
             }
-            let answer = cards.answer(&headers, "{}".into());
+            let answer = answer(&headers, document());
             assert_eq!(answer.status().as_u16(), status, "{conditions:?}");
             assert_eq!(answer.body().is_empty(), status == 304);
             assert_eq!(answer.headers()[ETAG], tag);

@@ -11,6 +11,7 @@ mod jsonrpc;
 mod listen;
 mod observe;
 mod ops;
+mod route;
 mod settings;
 mod sse;
 mod status;
@@ -20,14 +21,9 @@ pub use settings::Settings;
 
 use std::{future::Future, io, sync::Arc};
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    routing::{get, post},
-};
 use tokio::net::TcpListener;
 
-use self::{a2a::A2a, card::Cards, jsonrpc::Door};
+use self::{a2a::A2a, card::Cards};
 use crate::{engine::Engine, metrics::Metrics};
 
 /// What all doors share.
@@ -63,32 +59,5 @@ pub async fn serve(
         engine.drain();
         health.stop().await;
     };
-    listen::serve(listener, grpc.merge(router(shared)), &settings, shutdown, drain).await
-}
-
-fn router(shared: Arc<Shared>) -> Router {
-    let door = |door: Door| {
-        post(async move |State(shared): State<Arc<Shared>>, request: Request| {
-            // Boxed at once, so that the layers around it move a pointer instead of the whole call.
-            Box::pin(jsonrpc::serve(shared, door, request)).await
-        })
-    };
-    let card = |path: card::Path| {
-        get(async move |shared: State<Arc<Shared>>, request: Request| ops::card(shared, path, request).await)
-    };
-    Router::new()
-        .route("/", door(Door::Any).get(ops::welcome))
-        .route(card::DOOR, door(Door::Any))
-        .route("/a2a/", door(Door::Any))
-        .route(card::PRAISON_DOOR, door(Door::Praison))
-        .route("/praisonai/a2a/", door(Door::Praison))
-        .route("/.well-known/agent-card.json", card(card::Path::AgentCard))
-        .route("/.well-known/agent.json", card(card::Path::Agent))
-        .route("/praisonai/.well-known/agent.json", card(card::Path::Praison))
-        .route("/healthz", get(ops::alive))
-        .route("/readyz", get(ops::ready))
-        .route("/metrics", get(ops::metrics))
-        .route("/status", get(ops::praison_status))
-        .fallback(ops::not_found)
-        .with_state(shared)
+    listen::serve(listener, grpc.merge(route::router(shared)), &settings, shutdown, drain).await
 }

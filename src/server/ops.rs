@@ -9,14 +9,14 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Shared, caller, card, grpc, observe::Observation, status};
+use super::{Shared, caller, card, grpc, observe::Observation, route::Named, status};
 use crate::error::{Error, Result};
 
 /// The content type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 13] = [
     "POST /a2a",
     "POST /praisonai/a2a",
     "GET /.well-known/agent-card.json",
@@ -26,6 +26,8 @@ const PATHS: [&str; 11] = [
     "GET /readyz",
     "GET /metrics",
     "GET /status",
+    "POST /agents/{name}/a2a",
+    "GET /agents/{name}/.well-known/agent-card.json",
     "gRPC a2a.gateway.v1.Gateway",
     "gRPC lf.a2a.v1.A2AService",
 ];
@@ -36,6 +38,7 @@ a2a-gateway: durable tasks in front of A2A agents.
 JSON-RPC (A2A 1.0, 0.3, PraisonAI)   POST /a2a
 gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService
 Agent card                           GET /.well-known/agent-card.json
+One of several agents                the same paths under /agents/{name}
 Health, metrics                      GET /healthz, /readyz, /metrics
 ";
 
@@ -61,6 +64,9 @@ pub async fn ready(State(shared): Gateway) -> Response {
 
 /// `GET /metrics`.
 pub async fn metrics(State(shared): Gateway) -> Response {
+    for agent in shared.engine.agents() {
+        shared.metrics.agent(&agent.name, agent.ready, agent.queued);
+    }
     if let Err(error) = shared.engine.measure().await {
         tracing::warn!(%error, "the tasks by state are not up to date in these metrics");
     }
@@ -68,8 +74,8 @@ pub async fn metrics(State(shared): Gateway) -> Response {
 }
 
 /// `GET /status`, which PraisonAI's tools ask.
-pub async fn praison_status(State(shared): Gateway) -> Response {
-    match shared.engine.agent("") {
+pub async fn praison_status(State(shared): Gateway, Named(name): Named) -> Response {
+    match shared.engine.agent(&name) {
         Ok(agent) => {
             let (name, version) = (&agent.card.name, &agent.card.version);
             answer(StatusCode::OK, &json!({"status": "ok", "name": name, "version": version}))
@@ -78,19 +84,20 @@ pub async fn praison_status(State(shared): Gateway) -> Response {
     }
 }
 
-/// A card of the default agent, by path.
-pub async fn card(State(shared): Gateway, path: card::Path, request: Request) -> Response {
+/// An agent's card, by path.
+pub async fn card(State(shared): Gateway, Named(name): Named, path: card::Path, request: Request) -> Response {
     let mut seen = Observation::start(&shared.metrics, "http", "GetAgentCard");
-    let json = || -> Result<String> {
+    let document = || -> Result<card::Document> {
         let version = caller::version(request.headers(), request.uri().query())?;
-        let agent = shared.engine.agent("")?;
-        Ok(shared.cards.json(&agent, &shared.cards.base(request.uri(), request.headers()), path, version))
+        let agent = shared.engine.agent(&name)?;
+        let base = shared.cards.base(request.uri(), request.headers());
+        Ok(shared.cards.document(&name, &agent, &base, path, version))
     };
-    match json() {
-        Ok(json) => {
+    match document() {
+        Ok(document) => {
             seen.answered();
             seen.succeed();
-            shared.cards.answer(request.headers(), json).into_response()
+            card::answer(request.headers(), document).into_response()
         }
         Err(error) => {
             seen.fail(&error);
@@ -101,10 +108,13 @@ pub async fn card(State(shared): Gateway, path: card::Path, request: Request) ->
 
 /// Any other path.
 pub async fn not_found(request: Request) -> Response {
-    let path: String = request.uri().path().chars().take(128).collect();
-    if grpc::is_grpc(&request) {
-        return grpc::unimplemented(&path);
-    }
+    let path = request.uri().path();
+    if grpc::is_grpc(&request) { grpc::unimplemented(path) } else { nothing_at(path) }
+}
+
+/// The answer to a path that does not exist.
+pub fn nothing_at(path: &str) -> Response {
+    let path: String = path.chars().take(128).collect();
     let body = json!({"error": {
         "code": 404, "status": "NOT_FOUND", "message": format!("there is nothing at {path}"), "paths": PATHS,
     }});

@@ -9,7 +9,7 @@ use a2a_gateway::proto::{
     well_known,
 };
 use futures::StreamExt as _;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use super::{Answer, Client, Door, Events, Fault, Info, Item, ListQuery, Page, Seen, Send, What};
@@ -25,6 +25,23 @@ impl Client {
     /// A2A 1.0.
     pub fn a2a(&self) -> A2aServiceClient<Channel> {
         A2aServiceClient::new(self.channel.clone())
+    }
+
+    /// A call with what names the agent in its metadata.
+    fn named<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if !self.metadata.is_empty() {
+            request.metadata_mut().insert("a2a-agent", self.metadata.parse().unwrap());
+        }
+        request
+    }
+
+    fn send_request(&self, send: &Send<'_>) -> Request<SendMessageRequest> {
+        let mut message = request(send);
+        if send.tenant.is_empty() {
+            message.tenant = self.tenant.clone();
+        }
+        self.named(message)
     }
 }
 
@@ -72,7 +89,7 @@ pub async fn send(client: &Client, send: &Send<'_>) -> Result<Answer> {
         let record = client.gateway().submit_task(submit(send)).await.map_err(fault)?.into_inner();
         return Ok(Answer::Task(seen(record.task.unwrap())));
     }
-    let answer = client.a2a().send_message(request(send)).await.map_err(fault)?.into_inner();
+    let answer = client.a2a().send_message(client.send_request(send)).await.map_err(fault)?.into_inner();
     Ok(match answer.payload.unwrap() {
         send_message_response::Payload::Task(task) => Answer::Task(seen(task)),
         send_message_response::Payload::Message(message) => {
@@ -89,7 +106,7 @@ pub async fn stream(client: &Client, send: &Send<'_>) -> Result<Events> {
         let record = client.gateway().submit_task(submit(&at_once)).await.map_err(fault)?.into_inner();
         return watch(client, &record.task.unwrap().id, Some(u64::try_from(record.sequence).unwrap() - 1)).await;
     }
-    client.a2a().send_streaming_message(request(send)).await.map(a2a_events).map_err(fault)
+    client.a2a().send_streaming_message(client.send_request(send)).await.map(a2a_events).map_err(fault)
 }
 
 pub async fn get(client: &Client, id: &str, history_length: Option<i32>) -> Result<Seen> {
@@ -98,8 +115,8 @@ pub async fn get(client: &Client, id: &str, history_length: Option<i32>) -> Resu
         let record = client.gateway().get_task(request).await.map_err(fault)?.into_inner();
         return Ok(seen(record.task.unwrap()));
     }
-    let request = a2a::GetTaskRequest { id: id.into(), history_length, ..Default::default() };
-    client.a2a().get_task(request).await.map(|task| seen(task.into_inner())).map_err(fault)
+    let request = a2a::GetTaskRequest { tenant: client.tenant.clone(), id: id.into(), history_length };
+    client.a2a().get_task(client.named(request)).await.map(|task| seen(task.into_inner())).map_err(fault)
 }
 
 pub async fn cancel(client: &Client, id: &str) -> Result<Seen> {
@@ -108,8 +125,8 @@ pub async fn cancel(client: &Client, id: &str) -> Result<Seen> {
         let record = client.gateway().cancel_task(request).await.map_err(fault)?.into_inner();
         return Ok(seen(record.task.unwrap()));
     }
-    let request = a2a::CancelTaskRequest { id: id.into(), ..Default::default() };
-    client.a2a().cancel_task(request).await.map(|task| seen(task.into_inner())).map_err(fault)
+    let request = a2a::CancelTaskRequest { tenant: client.tenant.clone(), id: id.into(), metadata: None };
+    client.a2a().cancel_task(client.named(request)).await.map(|task| seen(task.into_inner())).map_err(fault)
 }
 
 pub async fn watch(client: &Client, id: &str, after: Option<u64>) -> Result<Events> {
@@ -119,8 +136,8 @@ pub async fn watch(client: &Client, id: &str, after: Option<u64>) -> Result<Even
         return client.gateway().watch_task(request).await.map(gateway_events).map_err(fault);
     }
     assert_eq!(after, None, "this door does not resume");
-    let request = a2a::SubscribeToTaskRequest { id: id.into(), ..Default::default() };
-    client.a2a().subscribe_to_task(request).await.map(a2a_events).map_err(fault)
+    let request = a2a::SubscribeToTaskRequest { tenant: client.tenant.clone(), id: id.into() };
+    client.a2a().subscribe_to_task(client.named(request)).await.map(a2a_events).map_err(fault)
 }
 
 pub async fn list(client: &Client, query: &ListQuery<'_>) -> Result<Page> {
@@ -140,7 +157,7 @@ pub async fn list(client: &Client, query: &ListQuery<'_>) -> Result<Page> {
         return Ok(Page { tasks, next: page.next_page_token, total: Some(page.total_size) });
     }
     let request = a2a::ListTasksRequest {
-        tenant: query.tenant.into(),
+        tenant: if query.tenant.is_empty() { client.tenant.clone() } else { query.tenant.into() },
         context_id: query.context.into(),
         status: query.state.unwrap_or_default().into(),
         page_size: query.size,
@@ -149,7 +166,7 @@ pub async fn list(client: &Client, query: &ListQuery<'_>) -> Result<Page> {
         include_artifacts: query.artifacts.then_some(true),
         ..Default::default()
     };
-    let page = client.a2a().list_tasks(request).await.map_err(fault)?.into_inner();
+    let page = client.a2a().list_tasks(client.named(request)).await.map_err(fault)?.into_inner();
     assert_eq!(page.page_size, query.size.unwrap_or(50));
     let tasks = page.tasks.into_iter().map(seen).collect();
     Ok(Page { tasks, next: page.next_page_token, total: Some(page.total_size) })

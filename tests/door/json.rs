@@ -32,7 +32,14 @@ impl Client {
     }
 
     /// Calls a method with parameters; an error is to come in the given dialect's form.
-    pub async fn call(&self, method: &str, params: Value, form: Dialect, headers: &[(&str, &str)]) -> Result<Value> {
+    pub async fn call(
+        &self,
+        method: &str,
+        mut params: Value,
+        form: Dialect,
+        headers: &[(&str, &str)],
+    ) -> Result<Value> {
+        set(&mut params, "tenant", &self.tenant);
         let body = json!({"jsonrpc": "2.0", "id": ID, "method": method, "params": params});
         let response = self.post(body.to_string(), headers).await;
         assert_eq!(response.status(), 200, "{method}");
@@ -216,10 +223,11 @@ async fn only_event(response: reqwest::Response) -> Value {
 async fn open(
     client: &Client,
     method: &str,
-    params: Value,
+    mut params: Value,
     dialect: Dialect,
     headers: &[(&str, &str)],
 ) -> Result<Events> {
+    set(&mut params, "tenant", &client.tenant);
     let body = json!({"jsonrpc": "2.0", "id": ID, "method": method, "params": params});
     let mut headers = headers.to_vec();
     headers.push(("accept", "text/event-stream"));

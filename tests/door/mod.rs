@@ -82,7 +82,15 @@ impl Gateway {
             Door::Praison => Some(Dialect::V03),
             door => door.dialect(),
         };
-        Client { door, lookups, url: self.url(door.path()), http: self.http.clone(), channel: self.channel.clone() }
+        Client {
+            door,
+            lookups,
+            url: self.url(door.path()),
+            tenant: String::new(),
+            metadata: String::new(),
+            http: self.http.clone(),
+            channel: self.channel.clone(),
+        }
     }
 
     /// How many tasks it holds.
@@ -151,6 +159,10 @@ pub struct Client {
     /// The dialect in which answers to lookups are to come.
     pub lookups: Option<Dialect>,
     pub url: String,
+    /// The agent that each request names by tenant; empty: none.
+    pub tenant: String,
+    /// The agent that the metadata of each call names; empty: none.
+    pub metadata: String,
     pub http: reqwest::Client,
     pub channel: Channel,
 }
@@ -339,6 +351,13 @@ impl Events {
 }
 
 impl Client {
+    /// On the path of an agent.
+    pub fn on_path(&self, agent: &str) -> Self {
+        let path = self.door.path();
+        let root = self.url.strip_suffix(path).unwrap();
+        Self { url: format!("{root}/agents/{agent}{path}"), ..self.clone() }
+    }
+
     /// With answers to lookups in the dialect in which this door sees a task that was made on the other.
     pub fn seeing(&self, maker: Door) -> Self {
         let lookups = match self.door {

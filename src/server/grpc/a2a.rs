@@ -40,8 +40,12 @@ impl A2aService {
         if let Err(error) = caller::version(request.headers(), None) {
             return Some(status::grpc(&error).into_http());
         }
+        let agent = match caller::agent(request.headers()) {
+            Ok(agent) => agent,
+            Err(error) => return Some(status::grpc(&error).into_http()),
+        };
         let caller = caller::identify(request.headers());
-        let origin = &Origin { caller, dialect: Dialect::V1, request_id: String::new() };
+        let origin = &Origin { caller, dialect: Dialect::V1, request_id: String::new(), agent };
         let (a2a, calls) = (&self.a2a, &self.calls);
         Some(match method {
             "SendMessage" => {
@@ -72,37 +76,39 @@ impl A2aService {
             }
             "GetExtendedAgentCard" => {
                 let card = async |q: GetExtendedAgentCardRequest| -> Result<AgentCard> {
-                    Err(a2a.no_extended_card(Dialect::V1, &q.tenant))
+                    Err(a2a.no_extended_card(origin, q.tenant))
                 };
                 calls.unary("GetExtendedAgentCard", request, card).await
             }
-            _ => return self.answer_push(method, request).await,
+            _ => return self.answer_push(origin, method, request).await,
         })
     }
 
     /// Operations on push notification configs, none of which is offered.
-    async fn answer_push(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
+    async fn answer_push(&self, origin: &Origin, method: &str, request: http::Request<Body>) -> Option<Answer> {
         type Config = TaskPushNotificationConfig;
         let (a2a, calls) = (&self.a2a, &self.calls);
         Some(match method {
             "CreateTaskPushNotificationConfig" => {
-                let refuse = async |_: Config| -> Result<Config> { Err(a2a.push_not_supported()) };
+                let refuse = async |_: Config| -> Result<Config> { Err(a2a.push_not_supported(origin)) };
                 calls.unary("CreateTaskPushNotificationConfig", request, refuse).await
             }
             "GetTaskPushNotificationConfig" => {
-                let refuse =
-                    async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> { Err(a2a.push_not_supported()) };
+                let refuse = async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> {
+                    Err(a2a.push_not_supported(origin))
+                };
                 calls.unary("GetTaskPushNotificationConfig", request, refuse).await
             }
             "ListTaskPushNotificationConfigs" => {
                 let refuse = async |_: ListTaskPushNotificationConfigsRequest| {
-                    Err::<ListTaskPushNotificationConfigsResponse, _>(a2a.push_not_supported())
+                    Err::<ListTaskPushNotificationConfigsResponse, _>(a2a.push_not_supported(origin))
                 };
                 calls.unary("ListTaskPushNotificationConfigs", request, refuse).await
             }
             "DeleteTaskPushNotificationConfig" => {
-                let refuse =
-                    async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> { Err(a2a.push_not_supported()) };
+                let refuse = async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> {
+                    Err(a2a.push_not_supported(origin))
+                };
                 calls.unary("DeleteTaskPushNotificationConfig", request, refuse).await
             }
             _ => return None,

@@ -236,6 +236,9 @@ fn agent_info(agent: &AgentStatus) -> AgentInfo {
         state: state.into(),
         description: agent.card.description.clone(),
         running_tasks: number(agent.running),
+        problem: agent.problem.clone().unwrap_or_default(),
+        queued_tasks: number(agent.queued),
+        max_concurrency: agent.max_concurrency.map(|max| i64::try_from(max).unwrap_or(i64::MAX)),
     }
 }
 

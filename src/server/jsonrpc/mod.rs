@@ -50,8 +50,8 @@ impl Door {
     }
 }
 
-/// Answers a POST.
-pub async fn serve(shared: Arc<Shared>, door: Door, request: Request<Body>) -> Response {
+/// Answers a POST. `agent`: whom its path names; empty: nobody.
+pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let dialect = door.dialect();
     let mut seen = Observation::start(&shared.metrics, label(dialect), "unknown");
@@ -68,7 +68,7 @@ pub async fn serve(shared: Arc<Shared>, door: Door, request: Request<Body>) -> R
             return refuse(code, &RpcError::invalid_request(&message));
         }
     };
-    let operations = Operations::new(&shared, door, &head);
+    let operations = Operations::new(&shared, door, agent, &head);
     match envelope::body(&body, shared.settings.max_batch) {
         Ok(envelope::Body::One(text)) => {
             let mut out = BytesMut::new();

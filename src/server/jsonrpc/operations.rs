@@ -12,6 +12,7 @@ use serde_json::{Value, value::RawValue};
 use super::{Door, envelope::Request};
 use crate::{
     error::{Error, Result},
+    proto::a2a::GetTaskRequest,
     server::{
         Shared,
         a2a::{Origin, Updates},
@@ -50,15 +51,17 @@ pub struct Failure {
 pub struct Operations<'a> {
     shared: &'a Shared,
     door: Door,
+    /// The agent that the path names; empty: none.
+    agent: String,
     head: &'a Parts,
     base: Base,
 }
 
 impl<'a> Operations<'a> {
-    /// The operations for a request with this head.
-    pub fn new(shared: &'a Shared, door: Door, head: &'a Parts) -> Self {
+    /// The operations for a request with this head, whose path names `agent`; empty: nobody.
+    pub fn new(shared: &'a Shared, door: Door, agent: String, head: &'a Parts) -> Self {
         let base = shared.cards.base(&head.uri, &head.headers);
-        Self { shared, door, head, base }
+        Self { shared, door, agent, head, base }
     }
 
     /// The door that the request came through.
@@ -118,7 +121,8 @@ impl<'a> Operations<'a> {
     }
 
     fn origin(&self, dialect: Dialect) -> Origin {
-        Origin { caller: caller::identify(&self.head.headers), dialect, request_id: String::new() }
+        let caller = caller::identify(&self.head.headers);
+        Origin { caller, dialect, request_id: String::new(), agent: self.agent.clone() }
     }
 
     async fn task(&self, operation: Operation, params: Value, dialect: Dialect) -> Result<crate::task::Record> {
@@ -131,8 +135,8 @@ impl<'a> Operations<'a> {
     }
 
     async fn remembered(&self, id: TaskId) -> Option<Dialect> {
-        let caller = caller::identify(&self.head.headers);
-        self.shared.engine.get(&caller, id, Some(0)).await.ok().map(|record| record.dialect)
+        let request = GetTaskRequest { id: id.to_string(), history_length: Some(0), ..GetTaskRequest::default() };
+        self.shared.a2a.get(&self.origin(Dialect::V03), request).await.ok().map(|record| record.dialect)
     }
 
     async fn run(&self, operation: Operation, dialect: Dialect, params: Value) -> Result<Reply> {
@@ -165,21 +169,21 @@ impl<'a> Operations<'a> {
             Operation::CreatePushConfig
             | Operation::GetPushConfig
             | Operation::ListPushConfigs
-            | Operation::DeletePushConfig => Err(a2a.push_not_supported()),
-            Operation::GetExtendedAgentCard => self.extended_card(dialect, params),
+            | Operation::DeletePushConfig => Err(a2a.push_not_supported(&origin)),
+            Operation::GetExtendedAgentCard => self.extended_card(&origin, params),
         }
     }
 
     /// PraisonAI's clients get the card that all get; the others' dialects have an error for this.
-    fn extended_card(&self, dialect: Dialect, params: Value) -> Result<Reply> {
-        let request = decode::extended_card(params, dialect)?;
-        match dialect {
+    fn extended_card(&self, origin: &Origin, params: Value) -> Result<Reply> {
+        let request = decode::extended_card(params, origin.dialect)?;
+        match origin.dialect {
             Dialect::Praison => {
-                let agent = self.shared.engine.agent("")?;
+                let agent = self.shared.engine.agent(&self.agent)?;
                 let door = if self.door == Door::Praison { PRAISON_DOOR } else { DOOR };
                 Ok(Reply::Json(self.shared.cards.praison_json(&agent, &self.base, door).into()))
             }
-            Dialect::V1 | Dialect::V03 => Err(self.shared.a2a.no_extended_card(dialect, &request.tenant)),
+            Dialect::V1 | Dialect::V03 => Err(self.shared.a2a.no_extended_card(origin, request.tenant)),
         }
     }
 }
