@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_behind_a_gateway_is_understood() {
+        for kind in fault::NAMED {
+            let error = Error::new(kind, "what happened");
+            for dialect in [Dialect::V1, Dialect::V03] {
+                let written = serde_json::to_value(jsonrpc(&error, dialect, "GetTask")).unwrap();
+                assert_eq!(fault::read(&written, dialect), (Some(kind), "what happened".to_owned()));
+            }
+            assert_eq!(fault::read(&http(&error).1, Dialect::V1), (Some(kind), "what happened".to_owned()));
+        }
+    }
+
+    #[test]
     fn bad_fields_are_named_in_each_bindings_own_spelling() {
         let error = Error::invalid("message.parts[0].media_type", "must be short");
         let bad = grpc(&error).get_details_bad_request().unwrap();

@@ -173,3 +173,125 @@ fn said(error: &Value, code: Option<i64>) -> String {
         (true, true) => code.map_or_else(|| "no message".to_owned(), |code| format!("code {code}, no message")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DIALECTS: [Dialect; 3] = [Dialect::V1, Dialect::V03, Dialect::Praison];
+
+    #[test]
+    fn what_the_table_writes_reads_back() {
+        for kind in NAMED {
+            let names = names(kind);
+            for dialect in DIALECTS {
+                assert_eq!(super::kind(Some(names.reason), Some(-32603), dialect), Some(kind));
+            }
+            for dialect in [Dialect::V1, Dialect::V03] {
+                assert_eq!(super::kind(None, Some(names.v1.into()), dialect), Some(kind));
+                assert_eq!(super::kind(Some("SOMETHING_ELSE"), Some(names.v1.into()), dialect), Some(kind));
+            }
+        }
+    }
+
+    #[test]
+    fn codes_that_dialects_share_or_have_alone() {
+        use ErrorKind::{InvalidArgument, TaskNotCancelable, TaskNotFound, UnsupportedOperation};
+        for (code, v1, v03, praison) in [
+            (-32001, Some(TaskNotFound), Some(TaskNotFound), None),
+            (-32000, None, None, Some(TaskNotFound)),
+            (-32002, Some(TaskNotCancelable), Some(TaskNotCancelable), Some(TaskNotCancelable)),
+            (-32602, Some(InvalidArgument), Some(InvalidArgument), Some(InvalidArgument)),
+            (-32601, Some(UnsupportedOperation), Some(UnsupportedOperation), Some(UnsupportedOperation)),
+            (-32600, Some(InvalidArgument), Some(InvalidArgument), None),
+            (-32603, None, None, None),
+            (-32700, None, None, None),
+            (-31401, None, None, None),
+            (0, None, None, None),
+            (i64::MIN, None, None, None),
+        ] {
+            let read = DIALECTS.map(|dialect| kind(None, Some(code), dialect));
+            assert_eq!(read, [v1, v03, praison], "{code}");
+        }
+        assert_eq!(kind(None, None, Dialect::V1), None);
+        assert_eq!(kind(Some("UNSUPPORTED_CONTENT_TYPE"), None, Dialect::V1), Some(ErrorKind::ContentTypeNotSupported));
+        assert_eq!(kind(Some("STORE_FULL"), None, Dialect::V1), None, "the gateway's own names mean nothing to it");
+    }
+
+    #[test]
+    fn errors_are_read_in_every_known_shape() {
+        let info = |reason: &str| json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason});
+        let found = Some(ErrorKind::TaskNotFound);
+        for (dialect, body, kind, text) in [
+            // JSON-RPC: 1.0 with details, also behind another detail; 0.3; PraisonAI.
+            (
+                Dialect::V1,
+                json!({"code": -32001, "message": "No t-9", "data": [info("TASK_NOT_FOUND")]}),
+                found,
+                "No t-9",
+            ),
+            (
+                Dialect::V1,
+                json!({"code": -32603, "message": "no", "data": [{"@type": "x", "a": 1}, info("ODD"), info("TASK_NOT_FOUND")]}),
+                found,
+                "no",
+            ),
+            (Dialect::V03, json!({"code": -32001, "message": "Task not found", "data": null}), found, "Task not found"),
+            (Dialect::Praison, json!({"code": -32000, "message": "Task not found: t"}), found, "Task not found: t"),
+            (Dialect::V1, json!({"code": -32603, "message": "Internal error"}), None, "Internal error"),
+            (Dialect::V03, json!({"code": -32603, "message": "Internal", "data": "boom"}), None, "Internal: boom"),
+            (
+                Dialect::V03,
+                json!({"code": -32602, "data": [{"loc": ["x"]}]}),
+                Some(ErrorKind::InvalidArgument),
+                "code -32602, no message",
+            ),
+            // A whole JSON-RPC answer.
+            (Dialect::V1, json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "m"}}), found, "m"),
+            // 1.0 REST, with and without details.
+            (
+                Dialect::V1,
+                json!({"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "settled",
+                    "details": [info("TASK_NOT_CANCELABLE")]}}),
+                Some(ErrorKind::TaskNotCancelable),
+                "settled",
+            ),
+            (Dialect::V1, json!({"error": {"code": 404, "status": "NOT_FOUND", "message": "gone"}}), found, "gone"),
+            (Dialect::V1, json!({"error": {"code": 500, "status": "INTERNAL", "message": "bad day"}}), None, "bad day"),
+            // 0.3 REST: Python's, JavaScript's, and what compatibility layers send.
+            (Dialect::V03, json!({"message": "Task not found"}), None, "Task not found"),
+            (Dialect::V03, json!({"code": -32001, "message": "Task not found"}), found, "Task not found"),
+            (
+                Dialect::V03,
+                json!({"error": {"code": 404, "message": "gone", "details": [info("TASK_NOT_FOUND")]}}),
+                found,
+                "gone",
+            ),
+            // Frameworks.
+            (Dialect::Praison, json!({"detail": "Authorization required"}), None, "Authorization required"),
+            (Dialect::V1, json!({"title": "Not Acceptable"}), None, "Not Acceptable"),
+            (Dialect::V1, json!({"error": "overloaded"}), None, "overloaded"),
+            (Dialect::V1, json!("overloaded"), None, "overloaded"),
+            (Dialect::V1, json!({"data": {"reason": "TASK_NOT_FOUND"}}), found, "no message"),
+            (Dialect::V1, json!({"code": "x", "message": 1, "data": 2, "details": {}}), None, "no message"),
+            (Dialect::V1, json!(null), None, "no message"),
+            (Dialect::V1, json!([]), None, "no message"),
+        ] {
+            assert_eq!(read(&body, dialect), (kind, text.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn texts_are_one_line_of_a_bounded_length() {
+        assert_eq!(one_line("  a\r\n\tb\u{0}c \u{1b}[31mred\u{7f} "), "a b c [31mred");
+        assert_eq!(one_line(" \n "), "");
+        for text in ["é".repeat(10_000), "word ".repeat(10_000), format!("{} {}", "x".repeat(299), "y".repeat(9))] {
+            let line = one_line(&text);
+            assert!(line.chars().count() <= MAX_TEXT + 1, "{}", line.chars().count());
+            assert!(line.ends_with('…'), "{line}");
+        }
+        assert_eq!(one_line(&"x".repeat(MAX_TEXT)), "x".repeat(MAX_TEXT));
+    }
+}

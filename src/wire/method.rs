@@ -206,6 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn each_dialect_has_its_own_names() {
+        use Dialect::{Praison, V1, V03};
+        for operation in Operation::ALL {
+            for dialect in [V1, V03, Praison] {
+                let Some(name) = operation.name_in(dialect) else { continue };
+                let read = method(name).unwrap();
+                assert_eq!(read.operation, operation);
+                assert!(read.dialect.is_none_or(|only| only == dialect), "{name} in {dialect:?}");
+            }
+        }
+        let subscribe = [V1, V03, Praison].map(|dialect| Operation::SubscribeToTask.name_in(dialect));
+        assert_eq!(subscribe, [Some("SubscribeToTask"), Some("tasks/resubscribe"), None]);
+        let list = [V1, V03, Praison].map(|dialect| Operation::ListTasks.name_in(dialect));
+        assert_eq!(list, [Some("ListTasks"), None, Some("tasks/list")]);
+        assert_eq!(Operation::SendMessage.name_in(V03), Operation::SendMessage.name_in(Praison));
+    }
+
+    #[test]
     fn streams_are_the_two_streaming_operations() {
         let streams: Vec<_> = Operation::ALL.into_iter().filter(|operation| operation.is_stream()).collect();
         assert_eq!(streams, [Operation::SendStreamingMessage, Operation::SubscribeToTask]);

@@ -3,6 +3,9 @@
 //! Values are views: [`json`] writes one as a body, [`rpc`] writes one into the call around it, without a tree or a copy
 //! between. Webhooks of a message stay with the gateway, which serves them itself: they are never written.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
