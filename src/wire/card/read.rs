@@ -3,6 +3,9 @@
 //! A card is read for what it tells: a skill, scheme or interface that cannot be read is left out, and missing texts are
 //! empty. Only a card without a name is none. Signatures are left out, since they hold for the agent's own document only.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
