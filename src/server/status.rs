@@ -1,7 +1,8 @@
 //! The one error table: how each kind of error looks on each binding.
 //!
-//! HTTP and gRPC statuses follow the A2A text since 1.0.1; reasons and JSON-RPC codes are `wire::fault`'s, which agents'
-//! errors are read by too. What the table names is a promise to clients: codes and reasons never change, messages may.
+//! HTTP and gRPC statuses follow the A2A text since 1.0.1; reasons and JSON-RPC codes are `wire::fault`'s, which
+//! agents' errors are read by too. What the table names is a promise to clients: codes and reasons never change,
+//! messages may.
 
 use std::collections::HashMap;
 

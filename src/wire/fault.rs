@@ -234,7 +234,8 @@ mod tests {
             ),
             (
                 Dialect::V1,
-                json!({"code": -32603, "message": "no", "data": [{"@type": "x", "a": 1}, info("ODD"), info("TASK_NOT_FOUND")]}),
+                json!({"code": -32603, "message": "no",
+                    "data": [{"@type": "x", "a": 1}, info("ODD"), info("TASK_NOT_FOUND")]}),
                 found,
                 "no",
             ),

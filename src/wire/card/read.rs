@@ -1,7 +1,8 @@
 //! Agents' cards: read in any of the three shapes, or a document that mixes them (WIRE 3.10, 3.11, 4.1, 4.2).
 //!
-//! A card is read for what it tells: a skill, scheme or interface that cannot be read is left out, and missing texts are
-//! empty. Only a card without a name is none. Signatures are left out, since they hold for the agent's own document only.
+//! A card is read for what it tells: a skill, scheme or interface that cannot be read is left out, and missing texts
+//! are empty. Only a card without a name is none. Signatures are left out, since they hold for the agent's own document
+//! only.
 
 #[cfg(test)]
 mod tests;

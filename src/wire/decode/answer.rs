@@ -1,10 +1,10 @@
 //! What agents answer: tasks, messages and the events of their streams.
 //!
 //! Read by the same rules as requests, and more kindly, since what the agent has done would be lost otherwise. An
-//! envelope that is left out or added, in any dialect, is understood; so are missing roles (the agent's), times, message
-//! and artifact ids (left empty), unknown states (`Unspecified`) and parts that hold nothing (left out). Values of the
-//! wrong type are not, nor answers that nobody could use: a task without its id, something that is neither a task nor
-//! a message. Such an error names the fields; what it means for the call is for the caller to say.
+//! envelope that is left out or added, in any dialect, is understood; so are missing roles (the agent's), times,
+//! message and artifact ids (left empty), unknown states (`Unspecified`) and parts that hold nothing (left out). Values
+//! of the wrong type are not, nor answers that nobody could use: a task without its id, something that is neither a
+//! task nor a message. Such an error names the fields; what it means for the call is for the caller to say.
 
 #[cfg(test)]
 mod tests;

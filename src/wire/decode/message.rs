@@ -138,8 +138,8 @@ fn file(path: Path<'_>, value: Value, part: &mut Part, reader: &mut Reader) -> O
     }
 }
 
-/// Data: any value in 1.0; an object in the older dialects, in which another value comes wrapped and marked. Agents that
-/// do not wrap it are understood as well.
+/// Data: any value in 1.0; an object in the older dialects, in which another value comes wrapped and marked. Agents
+/// that do not wrap it are understood as well.
 fn data(path: Path<'_>, value: Value, metadata: &mut Option<Struct>, reader: &mut Reader) -> Option<Content> {
     if reader.dialect() == Dialect::V1 {
         return Some(Content::Data(value.into()));

@@ -1,8 +1,8 @@
 //! Reads JSON values and notes every one that is not as it should be.
 //!
-//! A fault yields a default and reading goes on, so that one pass names all faults; [`Reader::finish`] turns them
-//! into the error. Names are given as a list: the proto name first, which is the one that faults are reported under,
-//! then the spellings that are read as well. Null counts as absent.
+//! A fault yields a default and reading goes on, so that one pass names all faults; [`read`] turns them into the error.
+//! Names are given as a list: the proto name first, which is the one that faults are reported under, then the spellings
+//! that are read as well. Null counts as absent.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Answers and events, and in [`request`] what agents are asked, to JSON, in the safest shape of each dialect (WIRE 9.3,
-//! 9.8).
+//! Answers and events, and in [`request`] what agents are asked, to JSON, in the safest shape of each dialect (WIRE
+//! 9.3, 9.8).
 //!
 //! Values are written straight into the bytes that are sent. 1.0 output holds the contract's fields and nothing else,
 //! required ones even when empty (which is why this is not the generated ProtoJSON, that leaves them out and breaks

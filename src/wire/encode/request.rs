@@ -1,7 +1,8 @@
-//! What the gateway asks of agents: `params` of JSON-RPC calls, and bodies of 1.0's REST calls, which are the same JSON.
+//! What the gateway asks of agents: `params` of JSON-RPC calls, and bodies of 1.0's REST calls, which are the same
+//! JSON.
 //!
-//! Values are views: [`json`] writes one as a body, [`rpc`] writes one into the call around it, without a tree or a copy
-//! between. Webhooks of a message stay with the gateway, which serves them itself: they are never written.
+//! Values are views: [`json`] writes one as a body, [`rpc`] writes one into the call around it, without a tree or a
+//! copy between. Webhooks of a message stay with the gateway, which serves them itself: they are never written.
 
 #[cfg(test)]
 mod tests;

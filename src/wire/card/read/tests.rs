@@ -138,7 +138,8 @@ fn offers_follow_the_cards_order_and_versions() {
             vec![offer("http://a", "JSONRPC", V03), offer("http://b", "HTTP+JSON", V03)],
         ),
         (
-            json!({"protocolVersion": "0.2.6", "url": "h:1", "preferredTransport": "GRPC", "additionalInterfaces": null}),
+            json!({"protocolVersion": "0.2.6", "url": "h:1", "preferredTransport": "GRPC",
+                "additionalInterfaces": null}),
             vec![offer("h:1", "GRPC", V03)],
         ),
         // A union in which 1.0 stands first.
