@@ -11,7 +11,7 @@ use crate::proto::{
     well_known::Struct,
 };
 
-const URL: &str = "https://gw.test/a2a";
+pub(super) const URL: &str = "https://gw.test/a2a";
 
 fn interface(url: &str, binding: &str, version: &str) -> AgentInterface {
     AgentInterface {
@@ -29,7 +29,7 @@ fn flow(flow: Flow) -> Scheme {
     })
 }
 
-fn sample() -> AgentCard {
+pub(super) fn sample() -> AgentCard {
     let code = AuthorizationCodeOAuthFlow {
         authorization_url: "https://a".into(),
         token_url: "https://t".into(),
