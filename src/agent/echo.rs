@@ -23,9 +23,7 @@ use futures::{
 
 use super::{Agent, AgentError, Cancel, Recovery, Turn, Update, UpdateStream};
 use crate::{
-    proto::a2a::{
-        AgentCapabilities, AgentCard, AgentSkill, Artifact, Message, Part, Role, TaskState, part::Content,
-    },
+    proto::a2a::{AgentCapabilities, AgentCard, AgentSkill, Artifact, Message, Part, Role, TaskState, part::Content},
     task::mint,
 };
 

@@ -446,7 +446,8 @@ impl Runner {
     /// Asks the agent to stop its work; the task settles whatever it answers.
     async fn tell_agent(&self) {
         let metadata = self.control.metadata.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let cancel = crate::agent::Cancel { task: self.log.task.clone(), upstream: task::Upstream::default(), metadata };
+        let cancel =
+            crate::agent::Cancel { task: self.log.task.clone(), upstream: task::Upstream::default(), metadata };
         let answer = self.entry.agent.cancel(cancel);
         let problem = match tokio::time::timeout(CANCEL_PATIENCE, answer).await {
             Ok(Ok(_)) => return,

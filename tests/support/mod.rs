@@ -15,9 +15,7 @@ use a2a_gateway::{
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
     error::Error,
     metrics::Metrics,
-    proto::{
-        a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
-    },
+    proto::a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
     store::{
         Append, FeedPage, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery, Used,
     },

@@ -1,7 +1,10 @@
 //! Agents that speak A2A: any of its bindings and versions, and PraisonAI's dialect.
 
+mod http;
 mod link;
 mod settings;
+mod sse;
 
+pub use self::http::Client;
 pub use link::{Answer, CallError, Event, Events, Link};
 pub use settings::{Binding, Interface, Mode, OnLost, Preference, Secret, Settings, Tls};
