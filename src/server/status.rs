@@ -1,7 +1,7 @@
 //! The one error table: how each kind of error looks on each binding.
 //!
-//! HTTP and gRPC statuses follow the A2A text since 1.0.1. What the table names is a promise to clients: codes and
-//! reasons never change, messages may.
+//! HTTP and gRPC statuses follow the A2A text since 1.0.1; reasons and JSON-RPC codes are `wire::fault`'s, which agents'
+//! errors are read by too. What the table names is a promise to clients: codes and reasons never change, messages may.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     error::{Error, ErrorKind, Violation},
     task::Dialect,
-    wire::praisonai,
+    wire::{
+        fault::{self, Names},
+        praisonai,
+    },
 };
 
 /// `domain` of errors that A2A names.
@@ -29,8 +32,8 @@ const MAX_VIOLATIONS: usize = 16;
 /// How one kind of error looks on every binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// `google.rpc.ErrorInfo.reason`.
-    pub reason: &'static str,
+    /// Its reason and its JSON-RPC codes.
+    pub names: Names,
     /// The outcome in metrics: the reason in lower case.
     pub outcome: &'static str,
     /// `google.rpc.ErrorInfo.domain`.
@@ -39,98 +42,43 @@ pub struct Row {
     pub grpc: Code,
     /// The HTTP status, where errors have one.
     pub http: StatusCode,
-    /// The JSON-RPC code in A2A 1.0.
-    pub v1: i32,
-    /// The JSON-RPC code in A2A 0.3, which has neither -32008 nor -32009.
-    pub v03: i32,
-    /// The JSON-RPC code in PraisonAI's dialect, which has -32000 and -32002 only.
-    pub praison: i32,
 }
 
 /// The row of an error kind.
 pub fn row(kind: ErrorKind) -> Row {
     use ErrorKind as K;
-    match kind {
-        K::InvalidArgument => {
-            // The name that the official SDKs know, though the specification's table lacks it.
-            a2a(("INVALID_PARAMS", "invalid_params"), Code::InvalidArgument, 400, [-32602, -32602, -32602])
-        }
-        K::TaskNotFound => a2a(("TASK_NOT_FOUND", "task_not_found"), Code::NotFound, 404, [-32001, -32001, -32000]),
-        K::TaskNotCancelable => {
-            a2a(("TASK_NOT_CANCELABLE", "task_not_cancelable"), Code::FailedPrecondition, 400, [-32002, -32002, -32002])
-        }
-        K::PushNotificationNotSupported => a2a(
-            ("PUSH_NOTIFICATION_NOT_SUPPORTED", "push_notification_not_supported"),
-            Code::FailedPrecondition,
-            400,
-            [-32003, -32003, -32601],
-        ),
-        K::UnsupportedOperation => a2a(
-            ("UNSUPPORTED_OPERATION", "unsupported_operation"),
-            Code::FailedPrecondition,
-            400,
-            [-32004, -32004, -32600],
-        ),
-        K::ContentTypeNotSupported => a2a(
-            ("CONTENT_TYPE_NOT_SUPPORTED", "content_type_not_supported"),
-            Code::InvalidArgument,
-            400,
-            [-32005, -32005, -32600],
-        ),
-        K::InvalidAgentResponse => {
-            a2a(("INVALID_AGENT_RESPONSE", "invalid_agent_response"), Code::Internal, 500, [-32006, -32006, -32603])
-        }
-        K::ExtendedAgentCardNotConfigured => a2a(
-            ("EXTENDED_AGENT_CARD_NOT_CONFIGURED", "extended_agent_card_not_configured"),
-            Code::FailedPrecondition,
-            400,
-            [-32007, -32007, -32600],
-        ),
-        K::ExtensionSupportRequired => a2a(
-            ("EXTENSION_SUPPORT_REQUIRED", "extension_support_required"),
-            Code::FailedPrecondition,
-            400,
-            [-32008, -32004, -32600],
-        ),
-        K::VersionNotSupported => a2a(
-            ("VERSION_NOT_SUPPORTED", "version_not_supported"),
-            Code::FailedPrecondition,
-            400,
-            [-32009, -32004, -32600],
-        ),
-        K::AgentNotFound => own(("AGENT_NOT_FOUND", "agent_not_found"), Code::NotFound, 404, [-32001, -32001, -32000]),
-        K::RequestIdReused => {
-            own(("REQUEST_ID_REUSED", "request_id_reused"), Code::AlreadyExists, 409, [-32602, -32602, -32602])
-        }
-        K::SequenceTrimmed => {
-            own(("SEQUENCE_TRIMMED", "sequence_trimmed"), Code::OutOfRange, 400, [-32602, -32602, -32602])
-        }
-        K::SequenceAhead => own(("SEQUENCE_AHEAD", "sequence_ahead"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
-        K::CursorTrimmed => own(("CURSOR_TRIMMED", "cursor_trimmed"), Code::OutOfRange, 400, [-32602, -32602, -32602]),
-        K::Conflict => own(("CONFLICT", "conflict"), Code::Aborted, 409, [-32603, -32603, -32603]),
-        K::RequestTooLarge => {
-            own(("REQUEST_TOO_LARGE", "request_too_large"), Code::ResourceExhausted, 413, [-32600, -32600, -32600])
-        }
-        K::StoreFull => own(("STORE_FULL", "store_full"), Code::ResourceExhausted, 507, [-32603, -32603, -32603]),
-        K::Unavailable => own(("UNAVAILABLE", "unavailable"), Code::Unavailable, 503, [-32603, -32603, -32603]),
-        K::Internal => own(("INTERNAL", "internal"), Code::Internal, 500, [-32603, -32603, -32603]),
-    }
-}
-
-fn a2a(name: (&'static str, &'static str), grpc: Code, http: u16, codes: [i32; 3]) -> Row {
-    Row { domain: A2A_DOMAIN, ..own(name, grpc, http, codes) }
-}
-
-fn own((reason, outcome): (&'static str, &'static str), grpc: Code, http: u16, [v1, v03, praison]: [i32; 3]) -> Row {
+    let (outcome, grpc, http) = match kind {
+        K::InvalidArgument => ("invalid_params", Code::InvalidArgument, 400),
+        K::TaskNotFound => ("task_not_found", Code::NotFound, 404),
+        K::TaskNotCancelable => ("task_not_cancelable", Code::FailedPrecondition, 400),
+        K::PushNotificationNotSupported => ("push_notification_not_supported", Code::FailedPrecondition, 400),
+        K::UnsupportedOperation => ("unsupported_operation", Code::FailedPrecondition, 400),
+        K::ContentTypeNotSupported => ("content_type_not_supported", Code::InvalidArgument, 400),
+        K::InvalidAgentResponse => ("invalid_agent_response", Code::Internal, 500),
+        K::ExtendedAgentCardNotConfigured => ("extended_agent_card_not_configured", Code::FailedPrecondition, 400),
+        K::ExtensionSupportRequired => ("extension_support_required", Code::FailedPrecondition, 400),
+        K::VersionNotSupported => ("version_not_supported", Code::FailedPrecondition, 400),
+        K::AgentNotFound => ("agent_not_found", Code::NotFound, 404),
+        K::RequestIdReused => ("request_id_reused", Code::AlreadyExists, 409),
+        K::SequenceTrimmed => ("sequence_trimmed", Code::OutOfRange, 400),
+        K::SequenceAhead => ("sequence_ahead", Code::OutOfRange, 400),
+        K::CursorTrimmed => ("cursor_trimmed", Code::OutOfRange, 400),
+        K::Conflict => ("conflict", Code::Aborted, 409),
+        K::RequestTooLarge => ("request_too_large", Code::ResourceExhausted, 413),
+        K::StoreFull => ("store_full", Code::ResourceExhausted, 507),
+        K::Unavailable => ("unavailable", Code::Unavailable, 503),
+        K::Internal => ("internal", Code::Internal, 500),
+    };
+    let domain = if fault::NAMED.contains(&kind) { A2A_DOMAIN } else { OWN_DOMAIN };
     let http = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Row { reason, outcome, domain: OWN_DOMAIN, grpc, http, v1, v03, praison }
+    Row { names: fault::names(kind), outcome, domain, grpc, http }
 }
 
 /// The error as a gRPC status: `ErrorInfo` always, `BadRequest` when fields are wrong.
 pub fn grpc(error: &Error) -> Status {
     let row = row(error.kind());
     let metadata: HashMap<_, _> = error.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-    let mut details = ErrorDetails::with_error_info(row.reason, row.domain, metadata);
+    let mut details = ErrorDetails::with_error_info(row.names.reason, row.domain, metadata);
     for violation in error.field_violations().iter().take(MAX_VIOLATIONS) {
         details.add_bad_request_violation(&violation.field, &violation.description);
     }
@@ -174,11 +122,13 @@ impl RpcError {
 pub fn jsonrpc(error: &Error, dialect: Dialect, method: &str) -> RpcError {
     let row = row(error.kind());
     match dialect {
-        Dialect::V1 => RpcError { code: row.v1, message: json_message(error), data: Some(details(error).into()) },
-        Dialect::V03 => RpcError { code: row.v03, message: json_message(error), data: Some(details(error).into()) },
+        Dialect::V1 => RpcError { code: row.names.v1, message: json_message(error), data: Some(details(error).into()) },
+        Dialect::V03 => {
+            RpcError { code: row.names.v03, message: json_message(error), data: Some(details(error).into()) }
+        }
         Dialect::Praison => {
             let message = shorten(praisonai::error_message(error, &json_message(error), method));
-            RpcError { code: row.praison, message, data: None }
+            RpcError { code: row.names.praison, message, data: None }
         }
     }
 }
@@ -199,7 +149,7 @@ pub fn http(error: &Error) -> (StatusCode, Value) {
 fn details(error: &Error) -> Vec<Value> {
     let row = row(error.kind());
     let mut info = json!({
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": row.reason, "domain": row.domain,
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": row.names.reason, "domain": row.domain,
     });
     if !error.metadata().is_empty() {
         let metadata = error.metadata().iter().map(|(k, v)| ((*k).to_owned(), Value::from(v.as_str())));
@@ -324,7 +274,7 @@ mod tests {
     fn the_a2a_rows_are_those_of_the_text() {
         for (kind, code, grpc, http) in A2A {
             let row = row(kind);
-            assert_eq!((row.v1, row.grpc, row.http.as_u16()), (code, grpc, http), "{kind:?}");
+            assert_eq!((row.names.v1, row.grpc, row.http.as_u16()), (code, grpc, http), "{kind:?}");
             assert_eq!(row.domain, A2A_DOMAIN);
         }
     }
@@ -335,21 +285,24 @@ mod tests {
         for kind in KINDS {
             let error = Error::new(kind, "what happened").with("taskId", "t-1");
             let row = row(kind);
-            assert!(reasons.insert(row.reason), "{} twice", row.reason);
-            assert_eq!(row.outcome, row.reason.to_lowercase());
+            assert!(reasons.insert(row.names.reason), "{} twice", row.names.reason);
+            assert_eq!(row.outcome, row.names.reason.to_lowercase());
             let named_by_a2a = kind == ErrorKind::InvalidArgument || A2A.iter().any(|(named, ..)| *named == kind);
             assert_eq!(row.domain == A2A_DOMAIN, named_by_a2a, "{kind:?}");
             assert!(row.http.is_client_error() || row.http.is_server_error());
 
             let status = grpc(&error);
             let info = status.get_details_error_info().unwrap();
-            assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (row.grpc, row.reason, row.domain));
+            assert_eq!(
+                (status.code(), info.reason.as_str(), info.domain.as_str()),
+                (row.grpc, row.names.reason, row.domain)
+            );
             assert_eq!(info.metadata["taskId"], "t-1");
 
             let v1 = jsonrpc(&error, Dialect::V1, "GetTask");
             let info = &v1.data.as_ref().unwrap()[0];
             assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
-            assert_eq!((info["reason"].as_str(), info["domain"].as_str()), (Some(row.reason), Some(row.domain)));
+            assert_eq!((info["reason"].as_str(), info["domain"].as_str()), (Some(row.names.reason), Some(row.domain)));
             assert_eq!(info["metadata"]["taskId"], "t-1");
 
             let v03 = jsonrpc(&error, Dialect::V03, "tasks/get");
@@ -361,7 +314,7 @@ mod tests {
 
             let (code, body) = http(&error);
             assert_eq!(body["error"]["code"], code.as_u16());
-            assert_eq!(body["error"]["details"][0]["reason"], row.reason);
+            assert_eq!(body["error"]["details"][0]["reason"], row.names.reason);
         }
     }
 

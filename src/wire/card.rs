@@ -2,9 +2,13 @@
 //!
 //! All shapes are made from the 1.0 JSON, which holds the required fields even where they are empty: signatures are
 //! over that form (A2A 1.0, section 8.4). Cards are made rarely and kept by who serves them, so these build a tree.
+//! [`read()`] is the other way: agents' cards in any of these shapes.
 
+mod read;
 #[cfg(test)]
 mod tests;
+
+pub use read::{Discovered, Offer, read};
 
 use serde_json::{Map, Value, json};
 

@@ -77,30 +77,46 @@ impl Operation {
         }
     }
 
+    /// Its JSON-RPC method name in a dialect; none: the dialect lacks the operation.
+    pub fn name_in(self, dialect: Dialect) -> Option<&'static str> {
+        let fits = |only: Option<Dialect>| only.is_none_or(|only| only == dialect);
+        match dialect {
+            Dialect::V1 => Some(self.name()),
+            Dialect::V03 | Dialect::Praison => {
+                OLDER.into_iter().find(|(_, operation, only)| *operation == self && fits(*only)).map(|(name, ..)| name)
+            }
+        }
+    }
+
     /// Whether it answers with a stream.
     pub fn is_stream(self) -> bool {
         matches!(self, Self::SendStreamingMessage | Self::SubscribeToTask)
     }
 }
 
+/// The names that are not 1.0's, which are [`Operation::name`].
+const OLDER: [(&str, Operation, Option<Dialect>); 12] = [
+    ("message/send", Operation::SendMessage, None),
+    ("message/stream", Operation::SendStreamingMessage, None),
+    ("tasks/get", Operation::GetTask, None),
+    ("tasks/cancel", Operation::CancelTask, None),
+    ("tasks/pushNotificationConfig/set", Operation::CreatePushConfig, None),
+    ("tasks/pushNotificationConfig/get", Operation::GetPushConfig, None),
+    ("tasks/pushNotificationConfig/list", Operation::ListPushConfigs, None),
+    ("tasks/pushNotificationConfig/delete", Operation::DeletePushConfig, None),
+    ("tasks/resubscribe", Operation::SubscribeToTask, Some(Dialect::V03)),
+    ("agent/getAuthenticatedExtendedCard", Operation::GetExtendedAgentCard, Some(Dialect::V03)),
+    ("tasks/list", Operation::ListTasks, Some(Dialect::Praison)),
+    ("agent/getExtendedCard", Operation::GetExtendedAgentCard, Some(Dialect::Praison)),
+];
+
 /// What a JSON-RPC method name means; none: no dialect has it.
 pub fn method(name: &str) -> Option<Method> {
-    let (operation, dialect) = match name {
-        "message/send" => (Operation::SendMessage, None),
-        "message/stream" => (Operation::SendStreamingMessage, None),
-        "tasks/get" => (Operation::GetTask, None),
-        "tasks/cancel" => (Operation::CancelTask, None),
-        "tasks/pushNotificationConfig/set" => (Operation::CreatePushConfig, None),
-        "tasks/pushNotificationConfig/get" => (Operation::GetPushConfig, None),
-        "tasks/pushNotificationConfig/list" => (Operation::ListPushConfigs, None),
-        "tasks/pushNotificationConfig/delete" => (Operation::DeletePushConfig, None),
-        "tasks/resubscribe" => (Operation::SubscribeToTask, Some(Dialect::V03)),
-        "agent/getAuthenticatedExtendedCard" => (Operation::GetExtendedAgentCard, Some(Dialect::V03)),
-        "tasks/list" => (Operation::ListTasks, Some(Dialect::Praison)),
-        "agent/getExtendedCard" => (Operation::GetExtendedAgentCard, Some(Dialect::Praison)),
-        _ => (Operation::ALL.into_iter().find(|operation| operation.name() == name)?, Some(Dialect::V1)),
-    };
-    Some(Method { operation, dialect })
+    if let Some((_, operation, dialect)) = OLDER.into_iter().find(|(older, ..)| *older == name) {
+        return Some(Method { operation, dialect });
+    }
+    let operation = Operation::ALL.into_iter().find(|operation| operation.name() == name)?;
+    Some(Method { operation, dialect: Some(Dialect::V1) })
 }
 
 /// The older dialect whose marks a request bears, if any: 0.3's or PraisonAI's. Only for names that both have; 0.3's

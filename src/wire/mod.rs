@@ -7,6 +7,7 @@
 pub mod card;
 pub mod decode;
 pub mod encode;
+pub mod fault;
 pub mod method;
 pub mod praisonai;
 mod words;

@@ -17,38 +17,54 @@ const URL: Names = &["url", "fileWithUri", "file_with_uri"];
 const FILENAME: Names = &["filename", "name"];
 const MEDIA_TYPE: Names = &["media_type", "mediaType", "mimeType", "mime_type"];
 
-/// A message. PraisonAI's may leave out who wrote it, which is then the user, and its id, which is then minted.
+/// A message. PraisonAI's clients may leave out who wrote it, which is then the user, and its id, which is then minted.
+/// Agents may leave out both: it is then the agent's, and its id stays empty, so that what is read twice is the same.
 pub(super) fn message(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Message> {
-    let mut object = Object::new(path, value, reader)?;
+    Some(message_fields(&mut Object::new(path, value, reader)?, reader))
+}
+
+/// A message's members.
+pub(super) fn message_fields(object: &mut Object<'_>, reader: &mut Reader) -> Message {
     let praison = reader.dialect() == Dialect::Praison;
 
     let role = object.word(&["role"], reader, words::read_role, |dialect| {
         [Role::User, Role::Agent].map(|role| words::role(dialect, role)).join(", ")
     });
-    let default_role = if praison { Role::User } else { Role::Unspecified };
+    let default_role = match (reader.is_answer(), praison) {
+        (true, _) => Role::Agent,
+        (false, true) => Role::User,
+        (false, false) => Role::Unspecified,
+    };
+    let mints = praison && !reader.is_answer();
     let message_id = object.optional_string(&["message_id", "messageId"], reader);
-    Some(Message {
-        message_id: message_id.unwrap_or_else(|| if praison { mint() } else { String::new() }),
+    Message {
+        message_id: message_id.unwrap_or_else(|| if mints { mint() } else { String::new() }),
         context_id: object.string(&["context_id", "contextId"], reader),
         task_id: object.string(&["task_id", "taskId"], reader),
-        role: role.unwrap_or(default_role).into(),
-        parts: parts(&mut object, reader),
+        role: role.filter(|role| *role != Role::Unspecified || !reader.is_answer()).unwrap_or(default_role).into(),
+        parts: parts(object, reader),
         metadata: object.structure(&["metadata"], reader),
-        // PraisonAI's own type of it is another one, and nothing uses it.
-        extensions: if praison { Vec::new() } else { object.strings(&["extensions"], reader) },
+        extensions: extensions(object, reader),
         reference_task_ids: object.strings(&["reference_task_ids", "referenceTaskIds"], reader),
-    })
+    }
 }
 
-fn parts(object: &mut Object<'_>, reader: &mut Reader) -> Vec<Part> {
+/// Extension URIs. PraisonAI's own type of them is another one, and nothing uses it.
+pub(super) fn extensions(object: &mut Object<'_>, reader: &mut Reader) -> Vec<String> {
+    if reader.dialect() == Dialect::Praison { Vec::new() } else { object.strings(&["extensions"], reader) }
+}
+
+/// A message's or an artifact's parts.
+pub(super) fn parts(object: &mut Object<'_>, reader: &mut Reader) -> Vec<Part> {
     let Some(value) = object.take(&["parts", "content"]) else { return Vec::new() };
     let path = object.path("parts");
     let items = reader.array(path, value);
     items.into_iter().enumerate().filter_map(|(i, item)| part(Path::Index(&path, i), item, reader)).collect()
 }
 
-/// A part. What it holds decides what it is; `kind` and `type` only repeat that.
-pub(super) fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Part> {
+/// A part. What it holds decides what it is; `kind` and `type` only repeat that. One that holds nothing is a fault of a
+/// client; an agent's is left out.
+fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Part> {
     let mut object = Object::new(path, value, reader)?;
     let mut part = Part {
         metadata: object.structure(&["metadata"], reader),
@@ -85,6 +101,7 @@ pub(super) fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<
             }
         }
         (None, _) if null_data => Some(Content::Data(well_known::Value::NULL)),
+        (None, _) if reader.is_answer() => return None,
         (None, _) => {
             reader.fault(path, "must hold one of text, raw, url and data");
             None
@@ -121,12 +138,16 @@ fn file(path: Path<'_>, value: Value, part: &mut Part, reader: &mut Reader) -> O
     }
 }
 
-/// Data: any value in 1.0; an object in the older dialects, in which another value comes wrapped and marked.
+/// Data: any value in 1.0; an object in the older dialects, in which another value comes wrapped and marked. Agents that
+/// do not wrap it are understood as well.
 fn data(path: Path<'_>, value: Value, metadata: &mut Option<Struct>, reader: &mut Reader) -> Option<Content> {
     if reader.dialect() == Dialect::V1 {
         return Some(Content::Data(value.into()));
     }
     let Value::Object(mut members) = value else {
+        if reader.is_answer() {
+            return Some(Content::Data(value.into()));
+        }
         reader.mistyped(path, "an object", &value);
         return None;
     };

@@ -1,4 +1,5 @@
-//! Requests from JSON. `params` is what the request holds: null when it holds nothing.
+//! Requests of clients, and in [`answer`] the answers of agents, from JSON. `params` is what a request holds: null when
+//! it holds nothing.
 //!
 //! Every shape of WIRE 9.2 is read in every dialect; what differs between dialects is only what an absent or
 //! ambiguous field means. Types are strict, unknown fields are ignored, null counts as absent, and an error names every
@@ -6,6 +7,7 @@
 //!
 //! Nothing here recurses deeper than its input, and serde_json reads none deeper than 128 levels.
 
+pub mod answer;
 mod message;
 mod push;
 mod reader;

@@ -33,9 +33,19 @@ pub(super) enum Path<'a> {
     Index(&'a Path<'a>, usize),
 }
 
+/// Who wrote what is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    /// A client, who can correct what is wrong.
+    Client,
+    /// An agent, whose work would be lost over a trifle: what does no harm is let pass.
+    Agent,
+}
+
 /// What has been found wrong so far.
 pub(super) struct Reader {
     dialect: Dialect,
+    author: Author,
     violations: Vec<Violation>,
 }
 
@@ -51,12 +61,30 @@ pub(super) fn read<T>(
     dialect: Dialect,
     fields: impl FnOnce(&mut Object<'_>, &mut Reader) -> T,
 ) -> Result<T> {
-    let members = match params {
-        Value::Null => Map::new(),
-        Value::Object(members) => members,
-        other => return Err(Error::invalid("params", format!("must be an object, not {}", kind(&other)))),
+    let params = if params.is_null() { Value::Object(Map::new()) } else { params };
+    read_by(Author::Client, "params", params, dialect, fields)
+}
+
+/// Reads `result` as the object that an agent answers with.
+pub(super) fn read_answer<T>(
+    result: Value,
+    dialect: Dialect,
+    fields: impl FnOnce(&mut Object<'_>, &mut Reader) -> T,
+) -> Result<T> {
+    read_by(Author::Agent, "result", result, dialect, fields)
+}
+
+fn read_by<T>(
+    author: Author,
+    name: &str,
+    value: Value,
+    dialect: Dialect,
+    fields: impl FnOnce(&mut Object<'_>, &mut Reader) -> T,
+) -> Result<T> {
+    let Value::Object(members) = value else {
+        return Err(Error::invalid(name, format!("must be an object, not {}", kind(&value))));
     };
-    let mut reader = Reader { dialect, violations: Vec::new() };
+    let mut reader = Reader { dialect, author, violations: Vec::new() };
     let value = fields(&mut Object { path: Path::Root, members }, &mut reader);
     if reader.violations.is_empty() { Ok(value) } else { Err(Error::violations(reader.violations)) }
 }
@@ -65,6 +93,11 @@ impl Reader {
     /// The request's dialect.
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Whether an agent wrote it, not a client.
+    pub(super) fn is_answer(&self) -> bool {
+        self.author == Author::Agent
     }
 
     /// Notes a fault.
@@ -142,6 +175,16 @@ impl<'a> Object<'a> {
         Path::Field(&self.path, name)
     }
 
+    /// Whether there is one of these members, and it is not null.
+    pub(super) fn has(&self, names: Names) -> bool {
+        names.iter().any(|name| self.members.get(*name).is_some_and(|value| !value.is_null()))
+    }
+
+    /// The member, if it is text. It is not taken out.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.members.get(name)?.as_str()
+    }
+
     /// Whether there is such a member, be it null.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.members.contains_key(name)
@@ -199,7 +242,8 @@ impl<'a> Object<'a> {
         number
     }
 
-    /// An enum: one of its words in any spelling, or its number. `words` lists the right ones for the message.
+    /// An enum: one of its words in any spelling, or its number. `words` lists the right ones for the message. In an
+    /// agent's answer a word or number that is not known counts as absent: newer versions may have more of them.
     pub(super) fn word<E: TryFrom<i32>>(
         &mut self,
         names: Names,
@@ -213,7 +257,8 @@ impl<'a> Object<'a> {
             Value::Number(number) => (whole(number).and_then(|n| E::try_from(n).ok()), number.to_string()),
             other => (None, kind(other).to_owned()),
         };
-        if read.is_none() {
+        let unknown = reader.is_answer() && (value.is_string() || value.is_number());
+        if read.is_none() && !unknown {
             reader.fault(self.path(names[0]), format!("must be one of {}, not {got}", words(reader.dialect)));
         }
         read
@@ -230,9 +275,12 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A time.
+    /// A time. In an agent's answer one that cannot be read counts as absent: nothing hangs on it.
     pub(super) fn time(&mut self, names: Names, reader: &mut Reader) -> Option<Timestamp> {
         let value = self.take(names)?;
+        if reader.is_answer() {
+            return value.as_str().and_then(Timestamp::parse);
+        }
         let text = reader.string(self.path(names[0]), value)?;
         let time = Timestamp::parse(&text);
         if time.is_none() {

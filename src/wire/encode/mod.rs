@@ -1,4 +1,5 @@
-//! Answers and events to JSON, in the safest shape of each dialect (WIRE 9.3, 9.8).
+//! Answers and events, and in [`request`] what agents are asked, to JSON, in the safest shape of each dialect (WIRE 9.3,
+//! 9.8).
 //!
 //! Values are written straight into the bytes that are sent. 1.0 output holds the contract's fields and nothing else,
 //! required ones even when empty (which is why this is not the generated ProtoJSON, that leaves them out and breaks
@@ -6,6 +7,7 @@
 //! never written.
 
 mod part;
+pub mod request;
 #[cfg(test)]
 mod tests;
 mod view;
