@@ -4,7 +4,7 @@ use std::{env, fs, io, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 2] = ["lf/a2a/v1/a2a.proto", "a2a/gateway/v1/gateway.proto"];
+const PROTOS: [&str; 3] = ["lf/a2a/v1/a2a.proto", "a2a/v1/a2a.proto", "a2a/gateway/v1/gateway.proto"];
 
 /// Well-known types that `src/proto/well_known.rs` provides: ordered maps, so that equal values encode to equal bytes.
 const WELL_KNOWN: [&str; 6] = ["Struct", "Value", "ListValue", "NullValue", "Timestamp", "Duration"];
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("descriptors.bin"), &encoded)?;
 
     let mut prost = prost_build::Config::new();
-    prost.btree_map(["."]).bytes([".lf.a2a.v1.Part"]);
+    prost.btree_map(["."]).bytes([".lf.a2a.v1.Part", ".a2a.v1.FilePart"]);
     let mut pbjson = pbjson_build::Builder::new();
     pbjson.register_descriptors(&encoded)?.btree_map(["."]).ignore_unknown_fields();
     for name in WELL_KNOWN {
@@ -27,6 +27,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         pbjson.extern_path(proto, rust);
     }
     tonic_prost_build::configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, prost)?;
-    pbjson.build(&[".lf.a2a.v1", ".a2a.gateway.v1"])?;
+    pbjson.build(&[".lf.a2a.v1", ".a2a.v1", ".a2a.gateway.v1"])?;
     Ok(())
 }

@@ -303,6 +303,7 @@ async fn reflection_lists_the_services_and_their_contracts() {
     for name in ["a2a.gateway.v1.Gateway", "lf.a2a.v1.A2AService", "grpc.health.v1.Health"] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
+    assert!(!names.contains(&"a2a.v1.A2AService"), "only what is served is listed: {names:?}");
     let second = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::FileDescriptorResponse(files) = second else { panic!("{second:?}") };
     assert!(!files.file_descriptor_proto.is_empty());

@@ -1,4 +1,4 @@
-//! The JSON dialects: A2A 1.0, A2A 0.3 and PraisonAI, to and from the generated types.
+//! The dialects: A2A 1.0, A2A 0.3 and PraisonAI, to and from the generated types.
 //!
 //! Pure translation: no I/O, no transport, no policy. Reading takes every shape that clients of the three dialects
 //! are known to send and names every field that is wrong, at once; writing emits only the one safest shape of each
@@ -10,8 +10,6 @@ pub mod encode;
 pub mod fault;
 pub mod method;
 pub mod praisonai;
+pub mod v03;
 mod words;
-
-/// Metadata that marks a part whose data is wrapped as `{"value": …}`, because its dialect has only objects there. The
-/// A2A SDKs share this convention.
-const WRAPPED: &str = "data_part_compat";
+mod wrapped;

@@ -42,7 +42,11 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         reporter.set_service_status(service, ServingStatus::Serving).await;
     }
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        // Only what is served here: the descriptors also hold contracts that the gateway speaks as a client.
+        let served = [gateway::NAME, a2a::NAME, HEALTH, REFLECTION, REFLECTION_ALPHA];
+        let builder = tonic_reflection::server::Builder::configure();
+        let builder = served.iter().fold(builder, |builder, name| builder.with_service_name(*name));
+        builder
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // So that clients which know the API by reflection alone can read the details of errors.

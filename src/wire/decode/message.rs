@@ -6,10 +6,10 @@ use super::reader::{Names, Object, Path, Reader};
 use crate::{
     proto::{
         a2a::{Message, Part, Role, part::Content},
-        well_known::{self, Kind, Struct},
+        well_known::{self, Struct},
     },
     task::{Dialect, mint},
-    wire::{WRAPPED, words},
+    wire::{words, wrapped},
 };
 
 const RAW: Names = &["raw", "fileWithBytes", "file_with_bytes"];
@@ -144,28 +144,12 @@ fn data(path: Path<'_>, value: Value, metadata: &mut Option<Struct>, reader: &mu
     if reader.dialect() == Dialect::V1 {
         return Some(Content::Data(value.into()));
     }
-    let Value::Object(mut members) = value else {
+    let Value::Object(members) = value else {
         if reader.is_answer() {
             return Some(Content::Data(value.into()));
         }
         reader.mistyped(path, "an object", &value);
         return None;
     };
-    if members.len() == 1 && members.contains_key("value") && unmark(metadata) {
-        return members.remove("value").map(|value| Content::Data(value.into()));
-    }
-    Some(Content::Data(Value::Object(members).into()))
-}
-
-/// Takes the mark of wrapped data out of a part's metadata; whether it was there.
-fn unmark(metadata: &mut Option<Struct>) -> bool {
-    let Some(fields) = metadata.as_mut().map(|metadata| &mut metadata.fields) else { return false };
-    let marked = fields.get(WRAPPED).is_some_and(|mark| mark.kind == Some(Kind::Bool(true)));
-    if marked {
-        fields.remove(WRAPPED);
-        if fields.is_empty() {
-            *metadata = None;
-        }
-    }
-    marked
+    Some(Content::Data(wrapped::unwrap(members.into(), metadata)))
 }

@@ -10,7 +10,7 @@ use crate::{
         well_known::{Kind, Struct, Value},
     },
     task::Dialect::{Praison, V1, V03},
-    wire::WRAPPED,
+    wire::wrapped::WRAPPED,
 };
 
 /// Data wrapped as an object, for dialects that have nothing else there.
