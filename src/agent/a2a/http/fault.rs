@@ -7,9 +7,10 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
-use crate::{agent::a2a::link::CallError, error::ErrorKind};
+use crate::{agent::a2a::link::CallError, error::ErrorKind, wire::fault::one_line};
 
-const EXCERPT: usize = 200;
+/// Bytes to look at: more than a line of text has.
+const EXCERPT: usize = 2000;
 
 /// A request that got no answer.
 pub(super) fn unanswered(error: &reqwest::Error, place: &str) -> CallError {
@@ -64,11 +65,14 @@ pub(in crate::agent::a2a) fn refused(
             kind: None,
             text: format!("the agent refused the gateway's credentials (HTTP {code})"),
         },
+        // An error without a meaning in A2A is a proxy's.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+            if said.as_ref().is_none_or(|(kind, _)| kind.is_none()) =>
+        {
+            CallError::Lost(text(said))
+        }
         _ => match said {
             Some((kind, text)) => CallError::Refused { kind, text },
-            None if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => {
-                CallError::Lost(text(None))
-            }
             None if status.is_client_error() || status.is_server_error() => {
                 CallError::Refused { kind: None, text: text(None) }
             }
@@ -87,23 +91,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// The beginning of a text that others wrote, on one line and without control characters.
+/// The beginning of what others wrote, on one line and without control characters.
 pub(in crate::agent::a2a) fn excerpt(bytes: &[u8]) -> String {
-    // Four bytes are the longest character; a cut one at the end is not shown.
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * EXCERPT)]);
-    let mut words = text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
-    let mut line = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        if line.len() > 4 * EXCERPT {
-            break;
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    match line.char_indices().nth(EXCERPT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.trim_end_matches('\u{fffd}').to_owned(),
-    }
+    one_line(&String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT)]))
 }
 
 #[cfg(test)]
@@ -148,14 +138,7 @@ mod tests {
         assert_eq!(of(302, None), CallError::Malformed(text(302)));
         let kind = Some(ErrorKind::TaskNotFound);
         assert_eq!(of(502, said()), CallError::Refused { kind, text: "gone".into() });
-    }
-
-    #[test]
-    fn an_excerpt_is_one_short_line() {
-        assert_eq!(excerpt(b"  a\r\n\tb\0c  "), "a b c");
-        assert_eq!(excerpt(b""), "");
-        assert_eq!(excerpt("ä".repeat(200).as_bytes()), "ä".repeat(200));
-        let long = excerpt("ä b".repeat(1000).as_bytes());
-        assert!(long.ends_with('…') && long.chars().count() == 201, "{long}");
+        let vague = of(502, Some((None, "bad gateway".into())));
+        assert_eq!(vague, CallError::Lost("http://h/p answers with HTTP 502: bad gateway".into()));
     }
 }

@@ -7,6 +7,7 @@
 mod body;
 mod events;
 mod fault;
+mod json;
 mod tls;
 
 use std::{sync::OnceLock, time::Duration};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout};
 pub(super) use body::Reply;
 pub(super) use events::{Step, events};
 pub(super) use fault::{excerpt, refused};
+pub(super) use json::{Envelope, Whole, extensions, fault_of, headers_for, is_stream, only, read_events};
 
 use super::{
     link::CallError,
