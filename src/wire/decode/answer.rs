@@ -6,9 +6,6 @@
 //! of the wrong type are not, nor answers that nobody could use: a task without its id, something that is neither a
 //! task nor a message. Such an error names the fields; what it means for the call is for the caller to say.
 
-#[cfg(test)]
-mod tests;
-
 use serde_json::Value;
 
 use super::{
@@ -54,7 +51,7 @@ enum Shape {
 /// # Errors
 /// `InvalidArgument` with every field that is wrong.
 pub fn sent(result: Value, dialect: Dialect) -> Result<send_message_response::Payload> {
-    match read_any(result, dialect, None)? {
+    match any(result, dialect, None)? {
         Payload::Task(task) => Ok(send_message_response::Payload::Task(task)),
         Payload::Message(message) => Ok(send_message_response::Payload::Message(message)),
         Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_) => {
@@ -68,7 +65,7 @@ pub fn sent(result: Value, dialect: Dialect) -> Result<send_message_response::Pa
 /// # Errors
 /// As [`sent`].
 pub fn task(result: Value, dialect: Dialect) -> Result<Task> {
-    match read_any(result, dialect, Some(Shape::Task))? {
+    match any(result, dialect, Some(Shape::Task))? {
         Payload::Task(task) => Ok(task),
         _ => Err(Error::invalid("result", "must be a task")),
     }
@@ -88,11 +85,11 @@ pub fn event(data: Value, name: Option<&str>, dialect: Dialect) -> Result<Option
         Some("message" | "") | None => None,
         Some(_) => return Ok(None),
     };
-    read_any(data, dialect, shape).map(Some)
+    any(data, dialect, shape).map(Some)
 }
 
 /// Reads whatever it is; `shape`: what it is unless its members tell otherwise.
-fn read_any(value: Value, dialect: Dialect, shape: Option<Shape>) -> Result<Payload> {
+fn any(value: Value, dialect: Dialect, shape: Option<Shape>) -> Result<Payload> {
     let read = read_answer(value, dialect, |object, reader| {
         if let Some(shape) = object.text("kind").and_then(of_kind) {
             return Some(payload(shape, object, reader));

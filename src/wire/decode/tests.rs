@@ -407,13 +407,13 @@ fn any_value() -> impl Strategy<Value = well_known::Value> {
     })
 }
 
-pub(super) fn any_struct() -> impl Strategy<Value = Option<Struct>> {
+fn any_struct() -> impl Strategy<Value = Option<Struct>> {
     proptest::option::of(
         proptest::collection::btree_map("[a-z]{1,4}", any_value(), 1..3).prop_map(|fields| Struct { fields }),
     )
 }
 
-pub(super) fn any_part() -> impl Strategy<Value = Part> {
+fn any_part() -> impl Strategy<Value = Part> {
     let content = prop_oneof![
         ".{0,12}".prop_map(Content::Text),
         proptest::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Content::Raw(bytes.into())),
@@ -428,7 +428,7 @@ pub(super) fn any_part() -> impl Strategy<Value = Part> {
     })
 }
 
-pub(super) fn any_message() -> impl Strategy<Value = Message> {
+fn any_message() -> impl Strategy<Value = Message> {
     let ids = (".{0,6}", ".{0,6}", ".{0,6}");
     let lists = (proptest::collection::vec(".{0,6}", 0..3), proptest::collection::vec(".{0,6}", 0..3));
     let role = prop_oneof![Just(Role::User), Just(Role::Agent)];
