@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod error;
+mod fleet;
 pub mod metrics;
 pub mod proto;
 pub mod server;
@@ -16,11 +17,18 @@ pub mod store;
 pub mod task;
 pub mod wire;
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    future::{self, Future},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
-use agent::{Agent, Echo};
+use agent::Agent;
 use config::{Config, Problems};
 use engine::{Engine, Hub, Parts};
+use fleet::Fleet;
 use metrics::Metrics;
 use store::{Sqlite, SqliteOpenError, SqliteSettings};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -47,6 +55,9 @@ pub enum StartError {
         /// What the system says.
         cause: io::Error,
     },
+    /// An agent cannot be built from its settings.
+    #[error("{0}")]
+    Agent(String),
     /// The listener failed while serving.
     #[error("cannot go on serving: {0}")]
     Serve(io::Error),
@@ -65,15 +76,26 @@ pub async fn run(
     ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    let agents: Vec<(String, Arc<dyn Agent>)> = vec![("echo".to_owned(), Arc::new(Echo))];
-    let reloading = tokio::spawn(async move {
+    let metrics = Arc::new(Metrics::default());
+    let mut fleet = Fleet::new(config.agents.clone(), metrics.clone()).map_err(StartError::Agent)?;
+    let gateway = Gateway::start(config, fleet.agents(), metrics).await?;
+    let engine = gateway.engine.clone();
+    let reloading = async {
         while let Some(agents) = reloads.recv().await {
-            tracing::info!("the settings name {} agents now", agents.len());
+            match fleet.replace(agents) {
+                Ok(()) => tracing::info!("the agents are as the settings say now"),
+                Err(problem) => tracing::error!(problem, "not all agents are as the settings say"),
+            }
+            engine.replace_agents(fleet.agents());
         }
-    });
-    let outcome = run_with(config, agents, ready, shutdown).await;
-    reloading.abort();
-    outcome
+        future::pending::<()>().await;
+    };
+    let served = tokio::select! {
+        served = gateway.serve(ready, shutdown) => served,
+        () = reloading => Ok(()),
+    };
+    fleet.stopped().await;
+    served
 }
 
 /// As [`run`], with the given agents; the first is the default.
@@ -86,21 +108,48 @@ pub async fn run_with(
     ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    let address = config.server.listen;
-    let bind = |cause| StartError::Bind { address, cause };
-    // The port first: a gateway that is already running is then not disturbed.
-    let listener = TcpListener::bind(address).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    let metrics = Arc::new(Metrics::default());
-    let hub = Hub::new(metrics.clone());
-    let store = Sqlite::open(&store_settings(&config), hub.clone(), metrics.clone())
-        .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
-    let settings = engine_settings(&config);
-    let engine = Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics: metrics.clone() });
-    ready(address);
-    let served = server::serve(listener, engine.clone(), metrics, server_settings(&config), shutdown).await;
-    engine.stop().await;
-    served.map_err(StartError::Serve)
+    Gateway::start(config, agents, Arc::default()).await?.serve(ready, shutdown).await
+}
+
+/// A gateway that can serve.
+struct Gateway {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+}
+
+impl Gateway {
+    async fn start(
+        config: Config,
+        agents: Vec<(String, Arc<dyn Agent>)>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        let address = config.server.listen;
+        let bind = |cause| StartError::Bind { address, cause };
+        // The port first: a gateway that is already running is then not disturbed.
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let hub = Hub::new(metrics.clone());
+        let store = Sqlite::open(&store_settings(&config), hub.clone(), metrics.clone())
+            .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
+        let settings = engine_settings(&config);
+        let engine = Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics: metrics.clone() });
+        Ok(Self { config, listener, address, engine, metrics })
+    }
+
+    async fn serve(
+        self,
+        ready: impl FnOnce(SocketAddr),
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let Self { config, listener, address, engine, metrics } = self;
+        ready(address);
+        let served = server::serve(listener, engine.clone(), metrics, server_settings(&config), shutdown).await;
+        engine.stop().await;
+        served.map_err(StartError::Serve)
+    }
 }
 
 fn store_settings(config: &Config) -> SqliteSettings {

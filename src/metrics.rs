@@ -161,6 +161,13 @@ impl Metrics {
         self.agent_queued.get_or_create(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
     }
 
+    /// Forgets an agent that is gone.
+    pub fn forget_agent(&self, name: &str) {
+        let labels = AgentLabels { agent: name.to_owned() };
+        self.agent_up.remove(&labels);
+        self.agent_queued.remove(&labels);
+    }
+
     /// Counts one call to an agent. `latency`: time to its answer, or until a stream begins.
     pub fn agent_request(&self, agent: &str, operation: &'static str, outcome: &'static str, latency: Duration) {
         let agent = agent.to_owned();

@@ -8,6 +8,7 @@ mod echo;
 mod exec;
 mod generate;
 
+pub use a2a::A2aAgent;
 pub use echo::Echo;
 pub use exec::{Exec, ExecSettings, Input as ExecInput, Output as ExecOutput};
 pub use generate::{Emitter, generate};

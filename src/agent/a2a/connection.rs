@@ -265,7 +265,8 @@ impl Keeper {
             }
             (None, None) => return Err("it has no card".to_owned()),
         };
-        let streams = fetched.is_none_or(|fetched| fetched.card.card.capabilities.clone().unwrap_or_default().streaming());
+        let streams =
+            fetched.is_none_or(|fetched| fetched.card.card.capabilities.clone().unwrap_or_default().streaming());
         let mode = match settings.mode {
             // PraisonAI's agents stop answering everybody while they stream.
             Mode::Auto if streams && offer.dialect != Dialect::Praison => Mode::Stream,

@@ -173,9 +173,9 @@ impl Mirror {
             self.before = None;
         }
         let message = message.filter(|message| !message.parts.is_empty() || message.metadata.is_some());
-        let told = message.as_ref().is_some_and(|message| {
-            !message.message_id.is_empty() && !self.messages.insert(message.message_id.clone())
-        });
+        let told = message
+            .as_ref()
+            .is_some_and(|message| !message.message_id.is_empty() && !self.messages.insert(message.message_id.clone()));
         if (state == self.state || early) && metadata.is_none() && (message.is_none() || told) {
             return None;
         }

@@ -7,7 +7,6 @@
 mod cancel;
 mod connection;
 mod discover;
-mod grpc;
 mod http;
 mod jsonrpc;
 mod link;
@@ -27,11 +26,8 @@ use super::{Agent, AgentError, Cancel, Recovery, Turn, Update, UpdateStream, gen
 use crate::{metrics::Metrics, proto::a2a::AgentCard};
 
 pub use discover::{Fetched, choose, discover, link};
-pub use grpc::GrpcLink;
 pub use http::Client;
-pub use jsonrpc::JsonRpcLink;
 pub use link::{Answer, CallError, Event, Events, Link};
-pub use rest::RestLink;
 pub use settings::{Binding, Interface, Mode, OnLost, Preference, Secret, Settings, Tls};
 
 /// An agent that speaks A2A.

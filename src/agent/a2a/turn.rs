@@ -271,10 +271,12 @@ impl Running {
                 self.turn.queued = Instant::now();
                 Ok(Retry::Send)
             }
-            CallError::Refused { kind: Some(ErrorKind::UnsupportedOperation), text } => Err(AgentError::failed(format!(
-                "The agent lost its stream and does not let its tasks be read ({text}). With the setting mode = \
+            CallError::Refused { kind: Some(ErrorKind::UnsupportedOperation), text } => {
+                Err(AgentError::failed(format!(
+                    "The agent lost its stream and does not let its tasks be read ({text}). With the setting mode = \
                  \"blocking\" it is asked in one call instead."
-            ))),
+                )))
+            }
             CallError::Malformed(text) => Err(AgentError::failed(format!("The agent's answer is not A2A: {text}"))),
             CallError::Busy { .. } | CallError::Unreached(_) | CallError::Lost(_) | CallError::Refused { .. } => {
                 if following.heard.elapsed() > patience {
