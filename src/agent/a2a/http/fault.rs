@@ -18,7 +18,10 @@ pub(super) fn unanswered(error: &reqwest::Error, place: &str) -> CallError {
         CallError::Unreached(format!("the request to {place} cannot be made: {}", cause(error)))
     } else if error.is_connect() {
         CallError::Unreached(format!("cannot connect to {place}: {}", cause(error)))
-    } else if unwritten(error) {
+    } else if is(error, hyper::Error::is_parse) {
+        CallError::Malformed(format!("{place} does not answer in HTTP: {}", cause(error)))
+    } else if is(error, hyper::Error::is_canceled) {
+        // It was closed while the request waited for it: hyper hands such a request back.
         CallError::Unreached(format!("the connection to {place} was closed before the request: {}", cause(error)))
     } else {
         lost(error, place)
@@ -30,9 +33,8 @@ pub(super) fn lost(error: &reqwest::Error, place: &str) -> CallError {
     CallError::Lost(format!("the connection to {place} was lost: {}", cause(error)))
 }
 
-/// The connection was closed while the request waited for it: hyper hands such a request back as canceled.
-fn unwritten(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+fn is(error: &reqwest::Error, what: impl Fn(&hyper::Error) -> bool) -> bool {
+    causes(error).any(|cause| cause.downcast_ref().is_some_and(&what))
 }
 
 /// The innermost cause, which says most; those around it name URLs.

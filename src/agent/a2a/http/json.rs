@@ -169,7 +169,9 @@ fn one(event: &sse::Event, dialect: Dialect, place: &str, read: ReadEvent) -> Re
     }
 }
 
-/// The stream of an agent that answers with one task or message.
-pub(in crate::agent::a2a) fn only(event: Option<Event>) -> Events {
-    Box::pin(stream::iter(event.map(Ok)))
+/// The stream of an agent that answers with one task or message, which was read from `whole`.
+pub(in crate::agent::a2a) fn only(read: Result<Option<Event>, Error>, whole: &Whole) -> Result<Events, CallError> {
+    let empty = || Error::new(ErrorKind::InvalidAgentResponse, "it holds neither a task nor a message");
+    let event = read.and_then(|event| event.ok_or_else(empty)).map_err(|error| whole.not_a2a(&error))?;
+    Ok(Box::pin(stream::iter([Ok(event)])))
 }
