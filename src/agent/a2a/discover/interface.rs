@@ -57,7 +57,7 @@ pub fn link(offer: &Offer, settings: &Settings, client: Arc<Client>) -> Result<A
     Ok(match interface.binding {
         Binding::JsonRpc => Arc::new(JsonRpcLink::new(client, url()?, dialect, offer.tenant.clone())),
         Binding::Rest => Arc::new(RestLink::new(client, url()?, dialect, &offer.tenant)),
-        Binding::Grpc => return Err(format!("{}", settings.name)),
+        Binding::Grpc => return Err(format!("agent {}: gRPC is not spoken here", settings.name)),
     })
 }
 

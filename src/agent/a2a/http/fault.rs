@@ -11,6 +11,7 @@ use crate::{agent::a2a::link::CallError, error::ErrorKind, wire::fault::one_line
 
 /// Bytes to look at: more than a line of text has.
 const EXCERPT: usize = 2000;
+const LONGEST_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A request that got no answer.
 pub(super) fn unanswered(error: &reqwest::Error, place: &str) -> CallError {
@@ -83,14 +84,14 @@ pub(in crate::agent::a2a) fn refused(
     }
 }
 
-/// When to come again: seconds or a date (RFC 9110, section 10.2.3). A date that has passed means now.
+/// When to come again: seconds or a date (RFC 9110, section 10.2.3), a day at most. A date that has passed means now.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_AFTER));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_AFTER))
 }
 
 /// The beginning of what others wrote, on one line and without control characters.
@@ -113,6 +114,9 @@ mod tests {
         let after = retry_after(&headers(&later)).unwrap();
         assert!(after > Duration::from_secs(90) && after <= Duration::from_secs(100), "{after:?}");
         assert_eq!(retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")), Some(Duration::ZERO));
+        for long in ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(retry_after(&headers(long)), Some(Duration::from_secs(86_400)), "{long}");
+        }
         for bad in ["soon", "-1", ""] {
             assert_eq!(retry_after(&headers(bad)), None, "{bad}");
         }
