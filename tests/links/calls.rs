@@ -359,9 +359,9 @@ async fn a_tenant_is_sent_with_every_jsonrpc_request_of_1_0() {
         offer.tenant = "acme".into();
         let link = crate::fake::link_of(&offer);
         link.send(request()).await.unwrap();
-        link.stream(request()).await.unwrap();
+        drop(link.stream(request()).await.unwrap());
         link.get(ID, true).await.unwrap();
-        link.subscribe(ID).await.unwrap();
+        drop(link.subscribe(ID).await.unwrap());
         link.cancel(ID, None).await.unwrap();
         let tenants: Vec<_> =
             fake.seen().iter().map(|seen| seen.body["params"]["tenant"].as_str().map(str::to_owned)).collect();

@@ -84,10 +84,7 @@ impl Fake {
 }
 
 /// A server that reads a request's head and does with the connection what it is told; its URL.
-pub async fn raw<F: Future<Output = ()> + Send>(script: impl Fn(TcpStream) -> F + Send + 'static) -> String
-where
-    F: 'static,
-{
+pub async fn raw<F: Future<Output = ()> + Send + 'static>(script: impl Fn(TcpStream) -> F + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {

@@ -79,8 +79,7 @@ impl JsonRpcLink {
             return Ok(read_events(reply, self.dialect, answer::event));
         }
         let whole = Whole::read(reply).await?;
-        let event = answer::event(self.result(&whole)?, None, self.dialect).map_err(|error| whole.not_a2a(&error))?;
-        Ok(only(event))
+        only(answer::event(self.result(&whole)?, None, self.dialect), &whole)
     }
 
     /// What a JSON-RPC answer holds.

@@ -100,7 +100,8 @@ impl RestLink {
         if is_stream(&reply) {
             return Ok(read_events(reply, self.dialect, read_event));
         }
-        Ok(only(self.one(reply, |value, dialect| read_event(value, None, dialect)).await?))
+        let whole = Whole::read(reply).await?;
+        only(read_event(self.content(&whole)?, None, self.dialect), &whole)
     }
 
     /// What an answer that is no stream holds.

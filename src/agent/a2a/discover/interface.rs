@@ -57,7 +57,7 @@ pub fn link(offer: &Offer, settings: &Settings, client: Arc<Client>) -> Result<A
     Ok(match interface.binding {
         Binding::JsonRpc => Arc::new(JsonRpcLink::new(client, url()?, dialect, offer.tenant.clone())),
         Binding::Rest => Arc::new(RestLink::new(client, url()?, dialect, &offer.tenant)),
-        Binding::Grpc => return Err(format!("{}", settings.name)),
+        Binding::Grpc => return Err(format!("agent {}: gRPC is not spoken here", settings.name)),
     })
 }
 
@@ -98,7 +98,9 @@ fn absolute(url: &str, card: &Url) -> String {
 /// The URL with `host` for a host that is meant for the agent's own machine: the unspecified address always, a loopback
 /// one when the agent was reached elsewhere. `host:port` counts as a URL, as gRPC has it.
 fn with_host(url: &str, host: &str) -> String {
-    let start = url.rfind("//").map_or(0, |slashes| slashes + 2);
+    let start = url.find("://").map_or(0, |colon| colon + 3);
+    // Of `dns:///` there is a third slash.
+    let start = start + usize::from(url[start..].starts_with('/'));
     let rest = &url[start..];
     let end = if rest.starts_with('[') { rest.find(']').map(|end| end + 1) } else { rest.find([':', '/', '?']) };
     let (said, after) = rest.split_at(end.unwrap_or(rest.len()));
@@ -119,5 +121,96 @@ fn praisonai(offer: &mut Offer, card: &Url) {
         let mut url = card.clone();
         url.set_path(&format!("{base}/a2a"));
         offer.url = url.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::agent::a2a::settings::{Mode, OnLost, Tls};
+
+    fn settings(prefer: &[(Option<Binding>, Option<Dialect>)]) -> Settings {
+        Settings {
+            name: "a".into(),
+            url: "http://h".into(),
+            interface: None,
+            prefer: prefer
+                .iter()
+                .map(|(binding, dialect)| Preference { binding: *binding, dialect: *dialect })
+                .collect(),
+            headers: Vec::new(),
+            tls: Tls::default(),
+            mode: Mode::Auto,
+            on_lost: OnLost::Fail,
+            max_concurrency: None,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            unreachable_timeout: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
+            card_refresh: Duration::from_secs(1),
+            max_message: 1000,
+        }
+    }
+
+    fn offer(url: &str, binding: &str, dialect: Dialect) -> Offer {
+        Offer { url: url.into(), binding: binding.into(), dialect, tenant: String::new() }
+    }
+
+    #[test]
+    fn the_preferred_interface_is_chosen_and_else_the_newest() {
+        use Binding::{Grpc, JsonRpc, Rest};
+        use Dialect::{Praison, V1, V03};
+        let offers = [
+            offer("custom", "HTTPS://EXAMPLE.COM/CUSTOM", V1),
+            offer("p-grpc", "GRPC", Praison),
+            offer("p", "jsonrpc", Praison),
+            offer("03-rest", "http+json", V03),
+            offer("03", "JsonRpc", V03),
+            offer("1-grpc", "grpc", V1),
+            offer("1", "JSONRPC", V1),
+        ];
+        let chosen = |offers, prefer: &[_]| choose(offers, &settings(prefer)).map(|offer| offer.url.as_str());
+        for (prefer, expected) in [
+            (&[] as &[_], "1-grpc"),
+            (&[(Some(JsonRpc), None)], "p"),
+            (&[(Some(JsonRpc), Some(V1))], "1"),
+            (&[(None, Some(V03))], "03-rest"),
+            (&[(Some(Grpc), Some(V03)), (Some(Rest), None)], "03-rest"),
+            (&[(Some(Rest), Some(V1))], "1-grpc"),
+            (&[(Some(Grpc), Some(Praison))], "1-grpc"),
+        ] {
+            assert_eq!(chosen(&offers, prefer), Some(expected), "{prefer:?}");
+        }
+        assert_eq!(chosen(&offers[..5], &[]), Some("03-rest"));
+        assert_eq!(chosen(&offers[..3], &[]), Some("p"));
+        assert_eq!(chosen(&offers[..2], &[]), None);
+    }
+
+    #[test]
+    fn urls_are_completed_from_where_the_card_was_read() {
+        for (card, binding, url, expected) in [
+            ("http://h:1/x/.well-known/agent-card.json", "JSONRPC", "/rpc", "http://h:1/rpc"),
+            ("http://h:1/x/card.json", "JSONRPC", "rpc", "http://h:1/x/rpc"),
+            ("https://h/c.json", "HTTP+JSON", "//other/a", "https://other/a"),
+            ("https://h/c.json", "JSONRPC", "localhost.example:9/a", "https://localhost.example:9/a"),
+            ("https://h/c.json", "JSONRPC", "http://0.0.0.0:9999/", "http://h:9999/"),
+            ("http://h/c.json", "JSONRPC", "http://[::]:9999/a", "http://h:9999/a"),
+            ("http://h/c.json", "JSONRPC", "http://localhost:9999/a", "http://h:9999/a"),
+            ("http://localhost/c.json", "JSONRPC", "http://127.0.0.1:9/a", "http://127.0.0.1:9/a"),
+            ("http://[::1]/c.json", "JSONRPC", "http://0.0.0.0:9/a", "http://[::1]:9/a"),
+            ("http://h/c.json", "GRPC", "0.0.0.0:50051", "h:50051"),
+            ("http://h/c.json", "GRPC", "[::]:50051", "h:50051"),
+            ("http://h/c.json", "GRPC", "http://localhost:50051", "http://h:50051"),
+            ("http://h/c.json", "GRPC", "dns:///0.0.0.0:50051", "dns:///h:50051"),
+            ("http://h/c.json", "GRPC", "grpc.example:50051", "grpc.example:50051"),
+            ("http://h/c.json", "OTHER", "http://elsewhere/a?b=//0.0.0.0", "http://elsewhere/a?b=//0.0.0.0"),
+        ] {
+            let mut offer = offer(url, binding, Dialect::V1);
+            complete(&mut offer, &Url::parse(card).unwrap());
+            assert_eq!(offer.url, expected, "{url} in {card}");
+        }
     }
 }

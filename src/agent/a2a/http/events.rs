@@ -1,6 +1,6 @@
 //! The events of a stream over HTTP.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::ControlFlow};
 
 use futures::stream;
 
@@ -10,15 +10,8 @@ use crate::agent::a2a::{
     sse,
 };
 
-/// What one Server-Sent Event is.
-pub(in crate::agent::a2a) enum Step {
-    /// One of the agent's events.
-    Event(Event),
-    /// Nothing.
-    Skip,
-    /// The end of the stream.
-    End,
-}
+/// What one Server-Sent Event is: one of the agent's events, nothing, or the end of the stream.
+pub(in crate::agent::a2a) type Step = ControlFlow<(), Option<Event>>;
 
 /// The stream of what `read` makes of the answer's events. Any byte counts as sound, keep-alives too.
 pub(in crate::agent::a2a) fn events(
@@ -50,9 +43,9 @@ impl<R: FnMut(sse::Event) -> Result<Step, CallError>> Open<R> {
         loop {
             while let Some(event) = self.ready.pop_front() {
                 match (self.read)(event)? {
-                    Step::Event(event) => return Ok(Some(event)),
-                    Step::Skip => {}
-                    Step::End => return Ok(None),
+                    Step::Continue(Some(event)) => return Ok(Some(event)),
+                    Step::Continue(None) => {}
+                    Step::Break(()) => return Ok(None),
                 }
             }
             let Some(chunk) = self.reply.chunk().await? else { return Ok(None) };

@@ -11,6 +11,7 @@ use crate::{agent::a2a::link::CallError, error::ErrorKind, wire::fault::one_line
 
 /// Bytes to look at: more than a line of text has.
 const EXCERPT: usize = 2000;
+const LONGEST_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A request that got no answer.
 pub(super) fn unanswered(error: &reqwest::Error, place: &str) -> CallError {
@@ -18,7 +19,10 @@ pub(super) fn unanswered(error: &reqwest::Error, place: &str) -> CallError {
         CallError::Unreached(format!("the request to {place} cannot be made: {}", cause(error)))
     } else if error.is_connect() {
         CallError::Unreached(format!("cannot connect to {place}: {}", cause(error)))
-    } else if unwritten(error) {
+    } else if is(error, hyper::Error::is_parse) {
+        CallError::Malformed(format!("{place} does not answer in HTTP: {}", cause(error)))
+    } else if is(error, hyper::Error::is_canceled) {
+        // It was closed while the request waited for it: hyper hands such a request back.
         CallError::Unreached(format!("the connection to {place} was closed before the request: {}", cause(error)))
     } else {
         lost(error, place)
@@ -30,9 +34,8 @@ pub(super) fn lost(error: &reqwest::Error, place: &str) -> CallError {
     CallError::Lost(format!("the connection to {place} was lost: {}", cause(error)))
 }
 
-/// The connection was closed while the request waited for it: hyper hands such a request back as canceled.
-fn unwritten(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+fn is(error: &reqwest::Error, what: impl Fn(&hyper::Error) -> bool) -> bool {
+    causes(error).any(|cause| cause.downcast_ref().is_some_and(&what))
 }
 
 /// The innermost cause, which says most; those around it name URLs.
@@ -81,14 +84,14 @@ pub(in crate::agent::a2a) fn refused(
     }
 }
 
-/// When to come again: seconds or a date (RFC 9110, section 10.2.3). A date that has passed means now.
+/// When to come again: seconds or a date (RFC 9110, section 10.2.3), a day at most. A date that has passed means now.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_AFTER));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_AFTER))
 }
 
 /// The beginning of what others wrote, on one line and without control characters.
@@ -111,6 +114,9 @@ mod tests {
         let after = retry_after(&headers(&later)).unwrap();
         assert!(after > Duration::from_secs(90) && after <= Duration::from_secs(100), "{after:?}");
         assert_eq!(retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")), Some(Duration::ZERO));
+        for long in ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(retry_after(&headers(long)), Some(Duration::from_secs(86_400)), "{long}");
+        }
         for bad in ["soon", "-1", ""] {
             assert_eq!(retry_after(&headers(bad)), None, "{bad}");
         }

@@ -148,11 +148,11 @@ pub(in crate::agent::a2a) fn read_events(reply: Reply, dialect: Dialect, read: R
 
 fn one(event: &sse::Event, dialect: Dialect, place: &str, read: ReadEvent) -> Result<Step, CallError> {
     if dialect == Dialect::Praison && event.name == wire::praisonai::DONE {
-        return Ok(Step::End);
+        return Ok(Step::Break(()));
     }
     // Some keep connections alive with events that hold nothing.
     if event.data.trim().is_empty() {
-        return Ok(Step::Skip);
+        return Ok(Step::Continue(None));
     }
     let value = serde_json::from_str(&event.data).map_err(|_| {
         CallError::Malformed(format!("an event of {place} is not JSON: {}", excerpt(event.data.as_bytes())))
@@ -162,14 +162,12 @@ fn one(event: &sse::Event, dialect: Dialect, place: &str, read: ReadEvent) -> Re
         Envelope::Bare(error) if event.name == "error" => return Err(fault_of(&error, dialect)),
         Envelope::Result(value) | Envelope::Bare(value) => value,
     };
-    match read(value, Some(&event.name), dialect) {
-        Ok(Some(event)) => Ok(Step::Event(event)),
-        Ok(None) => Ok(Step::Skip),
-        Err(error) => Err(not_a2a("event", place, &error)),
-    }
+    read(value, Some(&event.name), dialect).map(Step::Continue).map_err(|error| not_a2a("event", place, &error))
 }
 
-/// The stream of an agent that answers with one task or message.
-pub(in crate::agent::a2a) fn only(event: Option<Event>) -> Events {
-    Box::pin(stream::iter(event.map(Ok)))
+/// The stream of an agent that answers with one task or message, which was read from `whole`.
+pub(in crate::agent::a2a) fn only(read: Result<Option<Event>, Error>, whole: &Whole) -> Result<Events, CallError> {
+    let empty = || Error::new(ErrorKind::InvalidAgentResponse, "it holds neither a task nor a message");
+    let event = read.and_then(|event| event.ok_or_else(empty)).map_err(|error| whole.not_a2a(&error))?;
+    Ok(Box::pin(stream::iter([Ok(event)])))
 }
