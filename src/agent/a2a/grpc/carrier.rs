@@ -128,7 +128,7 @@ impl Service<Request<Body>> for Carrier {
         let answer = self.channel.call(request.map(|body| Body::new(Watched { body, sent })));
         Box::pin(async move {
             let (mut head, body) = answer.await?.into_parts();
-            if head.status != StatusCode::OK || !is_grpc(&head.headers) {
+            if !head.headers.contains_key(STATUS) && (head.status != StatusCode::OK || !is_grpc(&head.headers)) {
                 return Err(NotGrpc { status: head.status, retry_after: retry_after(&head.headers) }.into());
             }
             note(&mut head.headers);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V03];
-const SHORT: Duration = Duration::from_millis(50);
+const SHORT: Duration = Duration::from_millis(200);
 
 /// A port on which nobody listens.
 async fn closed_port() -> SocketAddr {
@@ -108,10 +108,10 @@ async fn silence_is_lost_after_its_time() {
         for _ in 0..3 {
             fake.reply(Reply::Silence);
         }
-        let lost = |error: CallError| assert!(matches!(error, CallError::Lost(_)), "{error:?}");
-        lost(link.send(request(true)).await.unwrap_err());
-        lost(link.send(request(false)).await.unwrap_err());
-        lost(link.stream(request(false)).await.err().unwrap());
+        let calls = tokio::join!(link.send(request(true)), link.send(request(false)), link.stream(request(false)));
+        for error in [calls.0.err(), calls.1.err(), calls.2.err()] {
+            assert!(matches!(&error, Some(CallError::Lost(text)) if text.contains("within 200ms")), "{error:?}");
+        }
     }
     let fake = Fake::start().await;
     let link = link(fake.address, Dialect::V1, &quick);
@@ -120,10 +120,8 @@ async fn silence_is_lost_after_its_time() {
     events.send(Ok(Some(artifact("1")))).unwrap();
     assert_eq!(stream.next().await, Some(Ok(artifact("1"))));
     let last = stream.next().await;
-    assert!(matches!(&last, Some(Err(CallError::Lost(text))) if text.contains("silent for 50ms")), "{last:?}");
-    // The silent connection gets no more calls; a new one answers.
-    fake.reply(Reply::Fail(Status::not_found("no such task")));
-    assert!(matches!(link.get("u-1", true).await, Err(CallError::Refused { .. })));
+    assert!(matches!(&last, Some(Err(CallError::Lost(text))) if text.contains("silent for 200ms")), "{last:?}");
+    assert_eq!(stream.next().await, None);
 }
 
 #[tokio::test]
@@ -333,19 +331,32 @@ async fn garbage_is_malformed_and_nothing_panics() {
     }
     let headers = [GRPC, ("grpc-status", "much"), ("grpc-message", "%ff")];
     assert!(matches!(answer_of(move || response(200, &headers, "")).await, CallError::Refused { kind: None, .. }));
+    // A status without the content type is still the agent's word.
+    let headers = [("grpc-status", "5"), ("grpc-message", "gone")];
+    let error = answer_of(move || response(200, &headers, "")).await;
+    assert_eq!(error, CallError::Refused { kind: Some(ErrorKind::TaskNotFound), text: "gone".into() });
     let headers = [GRPC, ("grpc-status", "0")];
     assert!(matches!(answer_of(move || response(200, &headers, "")).await, CallError::Malformed(_)));
 }
 
-/// A peer that resets the first stream with this reason.
-async fn resets(reason: h2::Reason) -> CallError {
+/// How a peer ends the call that it has taken.
+enum End {
+    Reset(h2::Reason),
+    GoAway(h2::Reason),
+}
+
+/// What is said of a peer that takes the first call and ends it so.
+async fn ended(end: End) -> CallError {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
         let mut connection = h2::server::handshake(socket).await.unwrap();
         let (_request, mut answer) = connection.accept().await.unwrap().unwrap();
-        answer.send_reset(reason);
+        match end {
+            End::Reset(reason) => answer.send_reset(reason),
+            End::GoAway(reason) => connection.abrupt_shutdown(reason),
+        }
         std::future::poll_fn(|cx| connection.poll_closed(cx)).await.ok();
     });
     let error = link(address, Dialect::V1, &settings()).send(request(false)).await.unwrap_err();
@@ -354,13 +365,45 @@ async fn resets(reason: h2::Reason) -> CallError {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_agent_refuses_is_unreached_and_one_that_it_resets_is_lost() {
-    let error = resets(h2::Reason::REFUSED_STREAM).await;
+async fn a_stream_that_the_agent_refuses_is_unreached_and_one_that_it_breaks_off_is_lost() {
+    let error = ended(End::Reset(h2::Reason::REFUSED_STREAM)).await;
     assert!(matches!(error, CallError::Unreached(_)), "{error:?}");
-    for reason in [h2::Reason::CANCEL, h2::Reason::INTERNAL_ERROR, h2::Reason::ENHANCE_YOUR_CALM] {
-        let error = resets(reason).await;
+    for end in [
+        End::Reset(h2::Reason::CANCEL),
+        End::Reset(h2::Reason::INTERNAL_ERROR),
+        End::Reset(h2::Reason::ENHANCE_YOUR_CALM),
+        End::GoAway(h2::Reason::NO_ERROR),
+        End::GoAway(h2::Reason::ENHANCE_YOUR_CALM),
+    ] {
+        let error = ended(end).await;
         assert!(matches!(error, CallError::Lost(_)), "{error:?}");
     }
+}
+
+/// As a server that shuts down does to a call that crosses its farewell.
+#[tokio::test]
+async fn a_call_that_the_agents_farewell_leaves_out_is_unreached() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // The last stream that was looked at: none. The reason: no error.
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(&SETTINGS).await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.windows(5).any(|window| window == b"u-123") {
+            assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        socket.write_all(&GOAWAY).await.unwrap();
+        socket.read_to_end(&mut seen).await.ok();
+    });
+    let error = link(address, Dialect::V1, &settings()).get("u-123", true).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreached(_)), "{error:?}");
+    server.await.unwrap();
 }
 
 #[tokio::test]
