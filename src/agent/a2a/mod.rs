@@ -7,6 +7,7 @@
 mod cancel;
 mod connection;
 mod discover;
+mod grpc;
 mod http;
 mod jsonrpc;
 mod link;
@@ -26,6 +27,7 @@ use super::{Agent, AgentError, Cancel, Recovery, Turn, Update, UpdateStream, gen
 use crate::{metrics::Metrics, proto::a2a::AgentCard};
 
 pub use discover::{Fetched, choose, discover, link};
+pub use grpc::GrpcLink;
 pub use http::Client;
 pub use link::{Answer, CallError, Event, Events, Link};
 pub use settings::{Binding, Interface, Mode, OnLost, Preference, Secret, Settings, Tls};

@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use crate::{
     agent::a2a::{
+        grpc::GrpcLink,
         http::Client,
         jsonrpc::JsonRpcLink,
         link::Link,
@@ -57,7 +58,7 @@ pub fn link(offer: &Offer, settings: &Settings, client: Arc<Client>) -> Result<A
     Ok(match interface.binding {
         Binding::JsonRpc => Arc::new(JsonRpcLink::new(client, url()?, dialect, offer.tenant.clone())),
         Binding::Rest => Arc::new(RestLink::new(client, url()?, dialect, &offer.tenant)),
-        Binding::Grpc => return Err(format!("agent {}: gRPC is not spoken here", settings.name)),
+        Binding::Grpc => Arc::new(GrpcLink::new(&offer.url, dialect, offer.tenant.clone(), settings)?),
     })
 }
 
