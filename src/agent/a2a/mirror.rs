@@ -126,8 +126,9 @@ impl Mirror {
         }
         let mut updates = Vec::from_iter(self.know(&task.id, &task.context_id));
         let status = task.status.unwrap_or_default();
+        let last = state::is_settled(status.state());
         for artifact in task.artifacts {
-            updates.extend(self.difference(artifact));
+            updates.extend(self.difference(artifact, last));
         }
         if how == Snapshot::Again {
             self.missed(&task.history, status.message.as_ref(), &mut updates);
@@ -208,12 +209,14 @@ impl Mirror {
         Some(Update::Artifact { artifact, append, last_chunk, metadata })
     }
 
-    /// What of the agent's artifact has not been told.
-    fn difference(&mut self, mut artifact: Artifact) -> Option<Update> {
+    /// What of the agent's artifact has not been told. A shorter one than was told is an old one, unless the task has
+    /// settled and it is the `last`.
+    fn difference(&mut self, mut artifact: Artifact, last: bool) -> Option<Update> {
         let now = Told::of(&artifact.parts);
         let append = match self.artifacts.get(&artifact.artifact_id) {
             None => false,
             Some(told) if told.parts == now.parts && told.digest == now.digest => return None,
+            Some(told) if now.parts < told.parts && !last => return None,
             Some(told) => {
                 let begins_alike = told.parts > 0
                     && artifact.parts.get(..told.parts).is_some_and(|known| Told::of(known).digest == told.digest);

@@ -2,13 +2,13 @@
 //!
 //! A turn has two halves. `begin` gets the message to the agent: it waits for an agent that cannot be reached, as long as
 //! the settings say, and sends a message again only when the agent has certainly not seen it, or the operator allows it.
-//! `follow` takes the agent's task from wherever it is to its end: by subscribing where that is reliable, and else by
-//! reading it. It is what remains after a lost stream, an agent's restart and the gateway's own, so that all of them
+//! `follow` takes the agent's task from wherever it is to its end by reading it, when a subscription says that there is
+//! something to read or from time to time. It is what remains after a lost stream, an agent's restart and the gateway's own, so that all of them
 //! lead to the same log.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::{
@@ -222,32 +222,10 @@ impl Running {
             if before != self.mirror.state() {
                 following.pauses.reset();
             }
-            // 0.3 has no snapshot at a subscription's start, so that what came between could not be told apart.
-            if route.dialect == Dialect::V1 && route.mode == Mode::Stream && !following.silent {
-                match self.inner.call(&route, "SubscribeToTask", route.link.subscribe(&id)).await {
-                    Ok(events) => match self.resume(&route, events).await {
-                        End::Over => return Ok(()),
-                        End::Closed => {}
-                        End::Failed(error) => tracing::debug!(%error, "a subscription ended"),
-                    },
-                    // Whether the task is there is for reading it to say.
-                    Err(error) => {
-                        tracing::debug!(%error, "no subscription");
-                        following.silent = matches!(error, CallError::Refused { .. } | CallError::Malformed(_));
-                    }
-                }
+            if route.dialect == Dialect::V1 && route.mode == Mode::Stream {
+                following.subscribe(&self.inner, &route, &id).await;
             }
-            following.pauses.pause().await;
-        }
-    }
-
-    /// Stays with a subscription, if it begins with the task as A2A 1.0 has it.
-    async fn resume(&mut self, route: &Route, events: Events) -> End {
-        let mut events = events.peekable();
-        let first = tokio::time::timeout(route.settings.request_timeout, std::pin::Pin::new(&mut events).peek()).await;
-        match first {
-            Ok(Some(Ok(Payload::Task(_)))) => self.consume(route, Box::pin(events)).await,
-            _ => End::Closed,
+            following.wait(&route).await;
         }
     }
 
@@ -343,6 +321,11 @@ struct Following {
     retries: Pauses,
     /// When the agent was last heard.
     heard: Instant,
+    /// How long reading the task took.
+    effort: Duration,
+    /// A subscription. What it says only tells that the task is to be read again: agents are known to repeat in it what
+    /// the task already had, and reading leaves no doubt.
+    bell: Option<Events>,
     /// Whether the agent refuses subscriptions.
     silent: bool,
     /// Polls that showed the turn before.
@@ -355,17 +338,52 @@ impl Following {
             pauses: Pauses::new(POLL, longest),
             retries: Pauses::new(RETRY.0, RETRY.1),
             heard: Instant::now(),
+            effort: Duration::ZERO,
+            bell: None,
             silent: false,
             stale: 0,
         }
     }
 
-    /// The task was read: a large one, that takes long to read, is read less often.
+    /// The task was read.
     fn read(&mut self, began: Instant) {
         self.heard = Instant::now();
+        self.effort = began.elapsed();
         self.retries.reset();
-        let least = began.elapsed() * 4;
-        self.pauses.next = self.pauses.next.max(least);
+    }
+
+    /// Subscribes to the task, unless that is so already or the agent refuses.
+    async fn subscribe(&mut self, inner: &Inner, route: &Route, id: &str) {
+        if self.bell.is_some() || self.silent {
+            return;
+        }
+        match inner.call(route, "SubscribeToTask", route.link.subscribe(id)).await {
+            Ok(events) => self.bell = Some(events),
+            // Whether the task is there is for reading it to say.
+            Err(error) => {
+                tracing::debug!(%error, "no subscription");
+                self.silent = matches!(error, CallError::Refused { .. } | CallError::Malformed(_));
+            }
+        }
+    }
+
+    /// Waits until the task is to be read again. One that takes long to read is read less often.
+    async fn wait(&mut self, route: &Route) {
+        let pace = POLL.max(self.effort * 4);
+        if let Some(bell) = &mut self.bell {
+            // A subscription may be alive and yet say nothing, since the agent has restarted behind it.
+            match tokio::time::timeout(route.settings.idle_timeout, bell.next()).await {
+                Ok(Some(Ok(_))) => {
+                    tokio::time::sleep(pace).await;
+                    while let Some(Some(Ok(_))) = bell.next().now_or_never() {}
+                    return;
+                }
+                Err(_) => return,
+                Ok(Some(Err(_)) | None) => self.bell = None,
+            }
+        }
+        tokio::time::sleep(pace.saturating_sub(self.pauses.next)).await;
+        self.pauses.pause().await;
     }
 }
 
