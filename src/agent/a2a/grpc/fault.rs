@@ -17,6 +17,9 @@ use crate::{
     wire::fault::{kind, one_line},
 };
 
+/// The longest pause that is believed.
+const LONGEST_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// What a failed call means. `cancels`: it was a call to cancel a task.
 pub(super) fn fault(status: &Status, sent: &Sent, cancels: bool) -> CallError {
     if answered(status) {
@@ -100,7 +103,8 @@ fn retry_after(status: &Status) -> Option<Duration> {
         let millis = status.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?;
         millis.parse().ok().map(Duration::from_millis)
     };
-    status.get_details_retry_info().and_then(|info| info.retry_delay).or_else(pushback)
+    let after = status.get_details_retry_info().and_then(|info| info.retry_delay).or_else(pushback);
+    after.map(|after| after.min(LONGEST_AFTER))
 }
 
 /// An answer of something that does not speak gRPC, such as a proxy that cannot reach the agent.
@@ -110,9 +114,10 @@ fn not_grpc(answer: &NotGrpc) -> CallError {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             credentials(&what)
         }
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            CallError::Busy { text: format!("the agent is busy: {what}"), after: answer.retry_after }
-        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => CallError::Busy {
+            text: format!("the agent is busy: {what}"),
+            after: answer.retry_after.map(|after| after.min(LONGEST_AFTER)),
+        },
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
             CallError::Lost(format!("the way to the agent is broken: {what}"))
         }

@@ -237,7 +237,10 @@ async fn a_busy_agent_says_when_to_try_again() {
     let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1500)));
     let status = Status::with_error_details(Code::Unavailable, "later", details);
     assert_eq!(refusal(Dialect::V1, status, false).await, busy(Some(Duration::from_millis(1500))));
-    for (pushback, after) in [("250", Some(Duration::from_millis(250))), ("-1", None), ("soon", None)] {
+    let day = Duration::from_secs(24 * 3600);
+    for (pushback, after) in
+        [("250", Some(Duration::from_millis(250))), ("18446744073709551615", Some(day)), ("-1", None), ("soon", None)]
+    {
         let mut metadata = MetadataMap::new();
         metadata.insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
         let status = Status::with_metadata(Code::Unavailable, "later", metadata);
