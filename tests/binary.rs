@@ -241,7 +241,11 @@ fn agents_are_read_again_on_sighup_and_wrong_ones_change_nothing() {
     gateway.child.signal("HUP");
     gateway.child.err.until("warning", |line| line.contains("a restart is needed for store.readers"));
     gateway.child.err.until("agents", |line| line.contains("\"first, third\""));
+    gateway.child.err.until("change", |line| line.contains("the agents are as the settings say now"));
     assert_eq!(told(&gateway, &["send", "hello"]), "Echo: hello\n");
+    assert_eq!(told(&gateway, &["send", "--agent", "third", "hello"]), "Echo: hello\n");
+    let gone = ask(&gateway, &["send", "--agent", "second", "hello"]);
+    assert!(gone.code == Some(1) && gone.err.contains("the agents are: first, third"), "{gone:?}");
     gateway.term();
     assert_eq!(gateway.wait(LIMIT).code(), Some(0));
     assert!(!gateway.child.err.seen.contains("s3cret"), "{}", gateway.child.err.seen);
