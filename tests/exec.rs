@@ -65,7 +65,7 @@ fn say(text: &str) -> Turn {
 }
 
 fn cancel() -> Cancel {
-    Cancel { task: say("").task, upstream: Upstream::default(), metadata: None }
+    Cancel { task: say("").task, upstream: Upstream::default(), sent: true, metadata: None }
 }
 
 /// A turn that is followed by hand.

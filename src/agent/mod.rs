@@ -94,6 +94,8 @@ pub struct Cancel {
     pub task: Task,
     /// As in [`Turn`].
     pub upstream: Upstream,
+    /// Whether the agent may have the message.
+    pub sent: bool,
     /// What the caller sent beside the request.
     pub metadata: Option<Struct>,
 }

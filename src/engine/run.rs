@@ -443,7 +443,7 @@ impl Runner {
     /// Asks the agent to stop its work; what it answered, or why it did not.
     async fn tell_agent(&self, metadata: Option<Struct>) -> Result<Vec<Update>, String> {
         let upstream = Upstream { context_id: self.context.clone(), ..self.log.upstream.clone() };
-        let cancel = Cancel { task: self.log.task.clone(), upstream, metadata };
+        let cancel = Cancel { task: self.log.task.clone(), upstream, sent: self.log.dispatched, metadata };
         let problem = match tokio::time::timeout(CANCEL_PATIENCE, self.entry.agent.cancel(cancel)).await {
             Ok(Ok(updates)) => return Ok(updates),
             Ok(Err(error)) => error.text,

@@ -21,10 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Asks the agent to cancel. The updates are what it has come to: canceled, or what it had settled before.
 pub async fn cancel(inner: Arc<Inner>, cancel: Cancel) -> Result<Vec<Update>, AgentError> {
-    let Cancel { task, upstream, metadata } = cancel;
+    let Cancel { task, upstream, sent, metadata } = cancel;
     if upstream.task_id.is_empty() {
-        // The agent has not named a task: dropping the call was all that can be done.
-        return Ok(Vec::new());
+        // Dropping the call was all that can be done.
+        let unnamed = "it had not named the task yet, so that it could not be told";
+        return if sent { Err(AgentError::failed(unnamed)) } else { Ok(Vec::new()) };
     }
     let until = Instant::now() + PATIENCE;
     let work = async {

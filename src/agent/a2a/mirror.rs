@@ -62,7 +62,7 @@ impl Mirror {
     pub fn new(task: &Task, upstream: Upstream, sent: &str, later: bool) -> Self {
         let said = |message: &&Message| message.role() == Role::Agent;
         let status = task.status.clone().unwrap_or_default();
-        let before = later.then(|| Before(task.history.iter().rev().find(said).cloned()));
+        let before = later.then(|| Before::of(task));
         let messages = task.history.iter().filter(said).chain(status.message.as_ref());
         Self {
             upstream,
@@ -88,6 +88,12 @@ impl Mirror {
     /// Whether nothing has yet shown that the agent acts on this turn's message.
     pub fn is_waiting(&self) -> bool {
         self.before.is_some()
+    }
+
+    /// The turn's message goes to an agent that knows the task: until the agent says something else, an interrupted state is
+    /// the one that the message answers. `task`: as the turn began with it.
+    pub fn wait_for_turn(&mut self, task: &Task) {
+        self.before = Some(Before::of(task));
     }
 
     /// Takes what the agent shows now as its answer to the turn, though it is what it showed before.
@@ -246,6 +252,12 @@ impl Mirror {
                 });
             }
         }
+    }
+}
+
+impl Before {
+    fn of(task: &Task) -> Self {
+        Self(task.history.iter().rev().find(|message| message.role() == Role::Agent).cloned())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     agent::{AgentError, Emitter, Turn, Update},
     error::ErrorKind,
     proto::a2a::{Message, SendMessageConfiguration, SendMessageRequest, Task, stream_response::Payload},
-    task::{Dialect, Upstream},
+    task::{Dialect, Upstream, state},
 };
 
 /// Between two tries to reach an agent.
@@ -209,6 +209,11 @@ impl Running {
                 },
             };
             following.read(began);
+            if self.lacks_message(&task) {
+                self.mirror.wait_for_turn(&self.turn.task);
+                self.turn.resumed = false;
+                return Box::pin(self.begin()).await;
+            }
             let before = self.mirror.state();
             if self.show(task, Snapshot::Again).await {
                 return Ok(());
@@ -267,6 +272,13 @@ impl Running {
                 Ok(Retry::Read)
             }
         }
+    }
+
+    /// Whether an agent whose task waits for an answer, after a restart of the gateway, shows that it never got this one.
+    fn lacks_message(&self, task: &Task) -> bool {
+        let waits = task.status.as_ref().is_some_and(|status| state::is_interrupted(status.state()));
+        let has = |message: &Message| message.message_id == self.turn.message.message_id;
+        self.turn.resumed && self.later && waits && !task.history.is_empty() && !task.history.iter().any(has)
     }
 
     /// Tells what the agent's task has that has not been told; whether the turn is over.
