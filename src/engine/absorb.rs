@@ -177,6 +177,8 @@ impl Runner {
             Some(ErrorKind::InvalidArgument | ErrorKind::ContentTypeNotSupported | ErrorKind::UnsupportedOperation)
         );
         let state = if mendable && self.known { TaskState::InputRequired } else { TaskState::Failed };
+        // The task ends here, but the agent may not know.
+        batch.broken = state == TaskState::Failed && !self.log.upstream.task_id.is_empty();
         self.say(state, Some(&error.text), batch);
     }
 

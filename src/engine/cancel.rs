@@ -40,8 +40,9 @@ pub(super) async fn cancel(
         let runner = inner.runners().get(&id).cloned();
         match runner {
             Some(control) => {
-                control.cancel(metadata.clone());
-                settled(inner, caller, id, stored.sequence).await?;
+                if control.cancel(metadata.clone()) {
+                    settled(inner, caller, id, stored.sequence).await?;
+                }
             }
             None => match inner.roster.find(&stored.identity.agent) {
                 Ok(entry) => {

@@ -60,7 +60,13 @@ async fn take_stock(inner: &Inner) -> Result<Vec<TaskId>> {
 
 async fn take_up(inner: &Arc<Inner>, id: TaskId) -> Result<()> {
     let Some(stored) = inner.store.task(id).await? else { return Ok(()) };
-    if state::is_settled(stored.state) || state::is_interrupted(stored.state) || inner.runners().contains_key(&id) {
+    let known = !stored.upstream.task_id.is_empty();
+    // An agent may go on by itself once it has been authorized.
+    let waits = match stored.state {
+        TaskState::AuthRequired => !(known && stored.dispatched),
+        state => state::is_settled(state) || state::is_interrupted(state),
+    };
+    if waits || inner.runners().contains_key(&id) {
         return Ok(());
     }
     let entry = match inner.roster.find(&stored.identity.agent) {
@@ -70,7 +76,6 @@ async fn take_up(inner: &Arc<Inner>, id: TaskId) -> Result<()> {
             return fail(inner, stored, &text).await;
         }
     };
-    let known = !stored.upstream.task_id.is_empty();
     let resumed = match entry.agent.recovery() {
         _ if known && stored.dispatched => true,
         Recovery::Continue => stored.sequence > 1,

@@ -4,7 +4,7 @@
 //! the order in which it came.
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -30,18 +30,27 @@ pub struct Roster {
 pub struct AgentEntry {
     pub name: Arc<str>,
     pub agent: Arc<dyn Agent>,
-    max_concurrency: Option<usize>,
-    own_places: Option<Arc<Semaphore>>,
+    limit: Mutex<Limit>,
+    own_places: Arc<Semaphore>,
     all_places: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     running: AtomicU64,
     queued: AtomicU64,
 }
 
+/// How many turns an agent may run at the same time.
+struct Limit {
+    /// None: no limit of its own.
+    places: Option<usize>,
+    /// Places that are to go as soon as they are given back: the limit was lowered while they were taken.
+    excess: usize,
+}
+
 /// The right to run a turn, until it is dropped.
 pub struct Place {
     entry: Arc<AgentEntry>,
-    _permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
+    own: Option<OwnedSemaphorePermit>,
+    _common: OwnedSemaphorePermit,
 }
 
 impl Roster {
@@ -53,15 +62,14 @@ impl Roster {
         roster
     }
 
-    /// Replaces the agents. One that stays the same keeps its places and counts.
+    /// Replaces the agents. One that stays keeps its turns and its line, also under another limit.
     pub fn replace(&self, agents: Vec<(String, Arc<dyn Agent>)>) {
         let before = self.all();
         let entries = agents.into_iter().map(|(name, agent)| {
-            let kept = before.iter().find(|entry| {
-                *entry.name == *name
-                    && Arc::ptr_eq(&entry.agent, &agent)
-                    && entry.max_concurrency == agent.max_concurrency()
-            });
+            let kept = before.iter().find(|entry| *entry.name == *name && Arc::ptr_eq(&entry.agent, &agent));
+            if let Some(kept) = kept {
+                kept.resize(agent.max_concurrency());
+            }
             kept.cloned()
                 .unwrap_or_else(|| Arc::new(AgentEntry::new(name, agent, self.places.clone(), self.metrics.clone())))
         });
@@ -97,13 +105,12 @@ impl Roster {
 
 impl AgentEntry {
     fn new(name: String, agent: Arc<dyn Agent>, all_places: Arc<Semaphore>, metrics: Arc<Metrics>) -> Self {
-        let max_concurrency = agent.max_concurrency();
-        let places = |limit: usize| Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        let places = agent.max_concurrency();
         Self {
             name: name.into(),
             agent,
-            max_concurrency,
-            own_places: max_concurrency.map(places),
+            own_places: Arc::new(Semaphore::new(permits(places))),
+            limit: Mutex::new(Limit { places, excess: 0 }),
             all_places,
             metrics,
             running: AtomicU64::new(0),
@@ -122,45 +129,58 @@ impl AgentEntry {
             card: self.agent.card(),
             running: self.running.load(Ordering::Relaxed),
             queued: self.queued.load(Ordering::Relaxed),
-            max_concurrency: self.max_concurrency,
+            max_concurrency: self.limit().places,
         }
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resize(&self, places: Option<usize>) {
+        let mut limit = self.limit();
+        let (before, now) = (permits(limit.places), permits(places));
+        limit.places = places;
+        // Places that were to go are the first to stay.
+        let more = now.saturating_sub(before);
+        let kept = more.min(limit.excess);
+        limit.excess -= kept;
+        self.own_places.add_permits(more - kept);
+        let fewer = before.saturating_sub(now);
+        limit.excess += fewer - self.own_places.forget_permits(fewer);
     }
 
     /// A place, if there is one and nobody waits for it.
     pub fn try_place(self: &Arc<Self>) -> Option<Place> {
-        let own = match &self.own_places {
-            None => None,
-            Some(places) => Some(places.clone().try_acquire_owned().ok()?),
-        };
+        let own = self.own_places.clone().try_acquire_owned().ok()?;
         let common = self.all_places.clone().try_acquire_owned().ok()?;
-        Some(Place::taken(self, (own, common)))
+        Some(Place::taken(self, own, common))
     }
 
     /// Waits for a place; in line from the call on, not from the first poll. None: the engine has closed.
     pub fn place(self: &Arc<Self>) -> BoxFuture<'static, Option<Place>> {
         let entry = self.clone();
         let queued = Queued::new(self);
-        let mut own = self.own_places.clone().map(|places| places.acquire_owned().boxed());
-        let early = own.as_mut().and_then(|own| own.now_or_never());
+        let mut own = self.own_places.clone().acquire_owned().boxed();
+        let early = (&mut own).now_or_never();
         let waiting = async move {
-            let own = match (early, own) {
-                (Some(permit), _) => Some(permit.ok()?),
-                (None, Some(own)) => Some(own.await.ok()?),
-                (None, None) => None,
+            let own = match early {
+                Some(permit) => permit.ok()?,
+                None => own.await.ok()?,
             };
             let common = entry.all_places.clone().acquire_owned().await.ok()?;
             drop(queued);
-            Some(Place::taken(&entry, (own, common)))
+            Some(Place::taken(&entry, own, common))
         };
         waiting.boxed()
     }
 }
 
 impl Place {
-    fn taken(entry: &Arc<AgentEntry>, permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)) -> Self {
+    fn taken(entry: &Arc<AgentEntry>, own: OwnedSemaphorePermit, common: OwnedSemaphorePermit) -> Self {
         entry.running.fetch_add(1, Ordering::Relaxed);
         entry.metrics.running.inc();
-        Self { entry: entry.clone(), _permits: permits }
+        Self { entry: entry.clone(), own: Some(own), _common: common }
     }
 }
 
@@ -168,7 +188,19 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.entry.running.fetch_sub(1, Ordering::Relaxed);
         self.entry.metrics.running.dec();
+        let mut limit = self.entry.limit();
+        if limit.excess > 0 {
+            limit.excess -= 1;
+            if let Some(own) = self.own.take() {
+                own.forget();
+            }
+        }
     }
+}
+
+/// Places of a limit.
+fn permits(limit: Option<usize>) -> usize {
+    limit.unwrap_or(Semaphore::MAX_PERMITS).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// Counts one that waits.

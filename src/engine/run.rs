@@ -57,27 +57,28 @@ impl Control {
     const CANCEL: u8 = 1;
     const SUPERSEDED: u8 = 2;
 
-    /// Asks the runner to cancel the task.
-    pub fn cancel(&self, metadata: Option<Struct>) {
+    /// Asks the runner to cancel the task. False: another one has taken over, and is the one to ask.
+    pub fn cancel(&self, metadata: Option<Struct>) -> bool {
         *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = metadata;
-        self.tell(Self::CANCEL);
+        self.tell(Self::CANCEL) != Self::SUPERSEDED
     }
 
     /// Tells the runner that another one has begun on the task. What it was asked and has not done passes on.
     fn supersede(&self, by: &Self) {
-        if self.word.load(Ordering::Acquire) == Self::CANCEL {
+        if self.tell(Self::SUPERSEDED) == Self::CANCEL {
             by.cancel(self.metadata());
         }
-        self.tell(Self::SUPERSEDED);
     }
 
     fn metadata(&self) -> Option<Struct> {
         self.metadata.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn tell(&self, word: u8) {
-        self.word.fetch_max(word, Ordering::AcqRel);
+    /// Leaves a word, unless there is a weightier one; what there was.
+    fn tell(&self, word: u8) -> u8 {
+        let before = self.word.fetch_max(word, Ordering::AcqRel);
         self.bell.notify_one();
+        before
     }
 
     fn heard(&self) -> Option<Interruption> {
@@ -122,10 +123,29 @@ pub(super) enum Ending {
 }
 
 impl Start {
-    /// Does the work in the background.
+    /// Does the work in the background. A turn takes over from one before; an end is left to the runner that there is.
     pub fn spawn(self, inner: &Arc<Inner>) {
         let control = Arc::new(Control::default());
         let id = self.stored.identity.id;
+        let mut runners = inner.runners();
+        if let Work::End(ending, metadata) = &self.work {
+            if let Some(running) = runners.get(&id) {
+                // Its deadline it knows itself.
+                if *ending == Ending::Canceled {
+                    running.cancel(metadata.clone());
+                }
+                return;
+            }
+            if *ending == Ending::Canceled {
+                // So that a turn which takes over hears of it.
+                control.cancel(metadata.clone());
+            }
+        }
+        let before = runners.insert(id, control.clone());
+        drop(runners);
+        if let Some(before) = before {
+            before.supersede(&control);
+        }
         let runner = Runner {
             inner: inner.clone(),
             entry: self.entry,
@@ -138,13 +158,10 @@ impl Start {
             claim: None,
             names: Names::default(),
             context: String::new(),
+            place: None,
             log: self.stored,
             control: control.clone(),
         };
-        let before = inner.runners().insert(id, control.clone());
-        if let Some(before) = before {
-            before.supersede(&control);
-        }
         let running = runner.begin(self.work);
         let inner = inner.clone();
         let tasks = inner.tasks.clone();
@@ -177,6 +194,8 @@ pub(super) struct Runner {
     pub names: Names,
     /// The context id that the agent was told.
     pub context: String,
+    /// The right to run. Given back while the task waits for an authorization, which may take for ever.
+    place: Option<Place>,
     /// Whether the agent has heard of the turn.
     told: bool,
     control: Arc<Control>,
@@ -232,19 +251,21 @@ impl Runner {
     }
 
     async fn run(mut self, given: Given, place: Place) {
+        self.place = Some(place);
         let _ = self.turn(given).await;
-        drop(place);
     }
 
     /// Waits for a place without the task, and then runs the turn.
     async fn queue(mut self, given: Given, place: BoxFuture<'static, Option<Place>>) {
-        let Given { new_context, resumed, queued, .. } = given;
+        let Given { message, metadata, new_context, resumed, .. } = given;
+        drop(message);
         self.log.task = Task::default();
         let place = match self.wait(place).await {
             Ok(Some(place)) => place,
             Ok(None) | Err(Interruption::Stopped) => return,
             Err(interruption) => {
                 if self.reload().await.is_ok() {
+                    self.told = self.log.dispatched || self.known;
                     let _ = self.interrupted(interruption).await;
                 }
                 return;
@@ -255,7 +276,7 @@ impl Runner {
         }
         let message = self.log.task.history.iter().rev().find(|message| message.role() == Role::User);
         let Some(message) = message.cloned() else { return };
-        let metadata = self.log.task.metadata.clone();
+        let queued = Instant::now();
         Box::pin(self.run(Given { message, metadata, new_context, resumed, queued }, place)).await;
     }
 
@@ -287,6 +308,7 @@ impl Runner {
 
     async fn turn(&mut self, given: Given) -> Result<(), Stop> {
         self.size = self.log.task.encoded_len();
+        self.give_place_back();
         let turn = self.prepare(given).await?;
         self.told = true;
         let mut updates = AssertUnwindSafe(self.entry.agent.run(turn)).catch_unwind();
@@ -311,6 +333,7 @@ impl Runner {
             let next = self.gather(first, &mut updates, &mut batch, &mut held);
             let direct = batch.is_direct_reply();
             self.commit(batch).await?;
+            self.give_place_back();
             match next {
                 Next::More => {}
                 Next::Ended => {
@@ -326,6 +349,12 @@ impl Runner {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    fn give_place_back(&mut self) {
+        if self.log.state == TaskState::AuthRequired {
+            self.place = None;
         }
     }
 

@@ -184,6 +184,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         }
         check_takes_message(&stored, &submit)?;
         let (message, append) = next_turn(&stored, &submit, now);
+        let events = append.events.clone();
         match inner.store.append(Append { request, dispatched: Some(false), ..append }).await {
             Ok(Receipt::Written) => {}
             Ok(Receipt::Replayed(first)) => return replayed(inner, caller, first).await,
@@ -191,7 +192,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             Err(error) if error.kind() == ErrorKind::Conflict => continue,
             Err(error) => return Err(error),
         }
-        let stored = inner.store.task(id).await?.ok_or_else(not_found)?;
+        let stored = with(stored, &events);
         let record = stored.clone().into_record();
         let claim = (submit.reply == Reply::Message).then(|| Claim::new(false));
         let metadata = submit.metadata.clone();
@@ -206,6 +207,18 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             claim: claim.map(Told::new),
         });
     }
+}
+
+/// The task after the events of its next turn.
+fn with(mut stored: Stored, events: &[Arc<Event>]) -> Stored {
+    for event in events {
+        task::apply(&mut stored.task, event);
+        stored.sequence = event.sequence;
+        stored.state = event.state;
+        stored.updated = event.time;
+        stored.unfolded += event.bytes().len();
+    }
+    Stored { dispatched: false, ..stored }
 }
 
 fn check_takes_message(stored: &Stored, submit: &Submit) -> Result<()> {

@@ -56,7 +56,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads the events of all tasks after a position of the feed, a bounded number of them.
     fn feed(&self, after: u64) -> BoxFuture<'_, Result<FeedPage>>;
 
-    /// Ids of tasks that an agent should be working on (SUBMITTED and WORKING), oldest first, after the given one.
+    /// Ids of tasks that an agent may be working on (SUBMITTED, WORKING and AUTH_REQUIRED), oldest first, after the given
+    /// one.
     fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
     /// Ids of tasks that have not settled and whose deadline is at or before `now`.

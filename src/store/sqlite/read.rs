@@ -178,7 +178,7 @@ pub fn open_tasks(sql: &Connection, after: Option<TaskId>) -> Result<Vec<TaskId>
     // Ids sort by creation, so a page continues after an id whatever happened to the task since. The plus keeps SQLite
     // on the index of open tasks: they are few among many.
     let mut statement = sql.prepare_cached(
-        "SELECT id FROM tasks WHERE standing = 0 AND state IN (1, 2) AND +id > ?1 ORDER BY id LIMIT 4096",
+        "SELECT id FROM tasks WHERE standing = 0 AND state IN (1, 2, 8) AND +id > ?1 ORDER BY id LIMIT 4096",
     )?;
     let after = after.map_or([0; 16], TaskId::to_bytes);
     let ids =
