@@ -38,7 +38,7 @@ const WORKER_THREADS: usize = 2;
 #[derive(Parser)]
 #[command(name = "load")]
 struct Options {
-    /// What to measure; all but `scale` when none is named.
+    /// What to measure; all but `proxy` and `scale` when none is named.
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// Seconds for which each side of a comparison is measured, in rounds of about one second.
@@ -47,7 +47,7 @@ struct Options {
     /// Calls at a time, and HTTP/1.1 connections; gRPC calls share up to eight HTTP/2 connections.
     #[arg(long, default_value_t = 64, value_parser = count(1_000))]
     connections: usize,
-    /// Measure the gateway at this http:// URL instead of starting one (not for idle, start and scale).
+    /// Measure the gateway at this http:// URL instead of starting one (not for proxy, idle, start and scale).
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
     /// Stored tasks from which `get` reads.
@@ -137,7 +137,7 @@ async fn measure(options: &Options) -> Result<bool> {
         scenarios = Scenario::DEFAULT.to_vec();
         scenarios.retain(|scenario| options.gateway.is_none() || !scenario.needs_own_gateway());
     } else if options.gateway.is_some() && scenarios.iter().any(|scenario| scenario.needs_own_gateway()) {
-        return Err("idle, start and scale need a gateway of their own: leave --gateway out".into());
+        return Err("proxy, idle, start and scale need a gateway of their own: leave --gateway out".into());
     }
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios {

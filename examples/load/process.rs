@@ -51,6 +51,15 @@ impl Gateway {
 
     /// Starts the release binary beside this one, on a free port, with an empty data directory.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same in front of an agent, which the gateway has found when this returns.
+    pub async fn in_front_of(agent: &str) -> Result<Self> {
+        Self::start_with(&["--agent", agent]).await
+    }
+
+    async fn start_with(options: &[&str]) -> Result<Self> {
         let directory = scratch_directory()?;
         let address = free_address()?;
         let log = directory.path().join("gateway.log");
@@ -58,6 +67,7 @@ impl Gateway {
         command
             .args(["serve", "--listen", &address, "--data-dir"])
             .arg(directory.path().join("data"))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);

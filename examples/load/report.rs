@@ -65,6 +65,12 @@ impl Row {
         self
     }
 
+    /// Names a value to hold it against, where a ratio of the two would say nothing.
+    pub fn beside(mut self, baseline: f64) -> Self {
+        self.baseline = Some(baseline);
+        self
+    }
+
     /// Judges the value, or the ratio that [`Row::against`] set. With errors nothing is reached.
     pub fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
@@ -156,6 +162,9 @@ pub fn table(rows: &[Row]) -> String {
 
 /// A number with as many digits as its size deserves, thousands set apart.
 fn number(value: f64) -> String {
+    if value.abs() < 10.0 {
+        return format!("{value:.2}");
+    }
     if value < 100.0 {
         return format!("{value:.1}");
     }

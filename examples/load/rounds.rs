@@ -1,11 +1,18 @@
-//! Closed-loop rounds: each caller makes its next call when the one before is answered.
+//! Rounds of calls. In closed-loop rounds each caller makes its next call when the one before is answered; in paced
+//! rounds calls are due at a fixed rate, and what a call waits for a free caller counts as its latency.
 //!
 //! A comparison alternates short rounds of the gateway and of what it is compared with, so that whatever else the
 //! machine does meets both alike, and takes the median of the rounds.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+};
 
 use crate::{
     Result,
@@ -32,6 +39,9 @@ const GIVE_UP_AFTER: u32 = 20;
 
 /// The longest that one call may take: beyond it something hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Calls of this long come before those that count.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 impl Plan {
     /// Splits the seconds of one side into rounds of about one second, at least three.
@@ -72,19 +82,37 @@ impl Side {
 /// Measures two sides in turns. `settle` runs after each round of the first side, outside what is measured.
 pub async fn compare<A: Caller, B: Caller>(
     plan: Plan,
-    mut gateway: Vec<A>,
-    mut other: Vec<B>,
+    gateway: &mut Vec<A>,
+    other: &mut Vec<B>,
     mut settle: impl AsyncFnMut() -> Result<()>,
 ) -> Result<(Side, Side)> {
     let (mut side, mut other_side) = (Side::default(), Side::default());
-    let warm_up = plan.round.min(Duration::from_millis(300));
-    run(&mut gateway, warm_up).await?;
+    let warm_up = plan.round.min(WARM_UP);
+    run(gateway, warm_up).await?;
     settle().await?;
-    run(&mut other, warm_up).await?;
+    run(other, warm_up).await?;
     for _ in 0..plan.rounds {
-        side.add(run(&mut gateway, plan.round).await?);
+        side.add(run(gateway, plan.round).await?);
         settle().await?;
-        other_side.add(run(&mut other, plan.round).await?);
+        other_side.add(run(other, plan.round).await?);
+    }
+    Ok((side, other_side))
+}
+
+/// Measures two sides in turns, both at so many calls per second.
+pub async fn compare_paced<A: Caller, B: Caller>(
+    plan: Plan,
+    rate: f64,
+    gateway: &mut Vec<A>,
+    other: &mut Vec<B>,
+) -> Result<(Side, Side)> {
+    let (mut side, mut other_side) = (Side::default(), Side::default());
+    let warm_up = plan.round.min(WARM_UP);
+    run_paced(gateway, rate, warm_up).await?;
+    run_paced(other, rate, warm_up).await?;
+    for _ in 0..plan.rounds {
+        side.add(run_paced(gateway, rate, plan.round).await?);
+        other_side.add(run_paced(other, rate, plan.round).await?);
     }
     Ok((side, other_side))
 }
@@ -102,6 +130,27 @@ struct Tally {
     first_error: Option<String>,
 }
 
+impl Tally {
+    /// Counts a call; whether it was answered as it should be.
+    fn add(&mut self, outcome: Result<()>, latency: Duration) -> bool {
+        match outcome {
+            Ok(()) => self.latency.record(latency),
+            Err(error) => {
+                self.errors += 1;
+                self.first_error.get_or_insert_with(|| error.to_string());
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Makes one call, which must not hang.
+async fn call<C: Caller>(caller: &mut C) -> Result<()> {
+    let outcome = tokio::time::timeout(CALL_LIMIT, caller.call()).await;
+    outcome.unwrap_or_else(|_| Err(format!("no answer within {CALL_LIMIT:?}").into()))
+}
+
 /// Lets all callers call for a time, and waits for their last answers.
 async fn run<C: Caller>(callers: &mut Vec<C>, time: Duration) -> Result<Round> {
     let start = Instant::now();
@@ -110,6 +159,35 @@ async fn run<C: Caller>(callers: &mut Vec<C>, time: Duration) -> Result<Round> {
     for caller in callers.drain(..) {
         tasks.spawn(call_until(caller, end));
     }
+    gather(callers, tasks, start).await
+}
+
+/// Lets the callers make the calls that come due in a time, and waits for the last answers.
+async fn run_paced<C: Caller>(callers: &mut Vec<C>, rate: f64, time: Duration) -> Result<Round> {
+    let (send, receive) = mpsc::unbounded_channel();
+    let due = Arc::new(Mutex::new(receive));
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for caller in callers.drain(..) {
+        tasks.spawn(call_when_due(caller, due.clone()));
+    }
+    // The runtime's timers count in milliseconds, which is too coarse here.
+    std::thread::spawn(move || pace(&send, start, rate, time));
+    gather(callers, tasks, start).await
+}
+
+/// Says of each call when it is due, at that time.
+fn pace(calls: &mpsc::UnboundedSender<Instant>, start: Instant, rate: f64, time: Duration) {
+    for number in 0..(rate * time.as_secs_f64()) as u64 {
+        let due = start + Duration::from_secs_f64(number as f64 / rate);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if calls.send(due).is_err() {
+            return;
+        }
+    }
+}
+
+async fn gather<C: Caller>(callers: &mut Vec<C>, mut tasks: JoinSet<(C, Tally)>, start: Instant) -> Result<Round> {
     let mut all = Tally::default();
     while let Some(finished) = tasks.join_next().await {
         let (caller, tally) = finished?;
@@ -126,20 +204,22 @@ async fn call_until<C: Caller>(mut caller: C, end: Instant) -> (C, Tally) {
     let mut in_a_row = 0;
     let mut start = Instant::now();
     while start < end && in_a_row < GIVE_UP_AFTER {
-        let outcome = tokio::time::timeout(CALL_LIMIT, caller.call()).await;
+        let outcome = call(&mut caller).await;
         let done = Instant::now();
-        match outcome.unwrap_or_else(|_| Err("no answer within 30 s".into())) {
-            Ok(()) => {
-                tally.latency.record(done - start);
-                in_a_row = 0;
-            }
-            Err(error) => {
-                tally.errors += 1;
-                tally.first_error.get_or_insert_with(|| error.to_string());
-                in_a_row += 1;
-            }
-        }
+        in_a_row = if tally.add(outcome, done - start) { 0 } else { in_a_row + 1 };
         start = done;
+    }
+    (caller, tally)
+}
+
+async fn call_when_due<C: Caller>(mut caller: C, due: Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>) -> (C, Tally) {
+    let mut tally = Tally::default();
+    let mut in_a_row = 0;
+    while in_a_row < GIVE_UP_AFTER {
+        let next = due.lock().await.recv().await;
+        let Some(start) = next else { break };
+        let outcome = call(&mut caller).await;
+        in_a_row = if tally.add(outcome, start.elapsed()) { 0 } else { in_a_row + 1 };
     }
     (caller, tally)
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod fill;
+mod proxy;
 mod scale;
 mod start;
 mod watch;
@@ -27,6 +28,8 @@ pub enum Scenario {
     Watch,
     /// Memory of idle watchers.
     Idle,
+    /// Blocking SendMessage through the gateway to an agent behind it, against the agent itself.
+    Proxy,
     /// Time from start to ready, and memory then.
     Start,
     /// GetTask and ListTasks with few and with many stored tasks.
@@ -47,6 +50,7 @@ impl Scenario {
             Self::Get => calls::get(options).await,
             Self::Watch => watch::fan_out(options).await,
             Self::Idle => watch::idle(options).await,
+            Self::Proxy => proxy::proxy(options).await,
             Self::Start => start::start(options).await,
             Self::Scale => scale::scale(options).await,
         }
@@ -54,7 +58,7 @@ impl Scenario {
 
     /// Whether it needs a gateway of its own, so that `--gateway` cannot serve it.
     pub fn needs_own_gateway(self) -> bool {
-        matches!(self, Self::Idle | Self::Start | Self::Scale)
+        matches!(self, Self::Proxy | Self::Idle | Self::Start | Self::Scale)
     }
 }
 

@@ -46,11 +46,11 @@ pub async fn scale(options: &Options) -> Result<Vec<Row>> {
 async fn slowdown<C: Caller>(
     scenario: &'static str,
     plan: Plan,
-    large: Vec<C>,
-    small: Vec<C>,
+    mut large: Vec<C>,
+    mut small: Vec<C>,
     note: &str,
 ) -> Result<Row> {
-    let (large, small) = compare(plan, large, small, async || Ok(())).await?;
+    let (large, small) = compare(plan, &mut large, &mut small, async || Ok(())).await?;
     let p99 = |side: &Side| side.latency.quantile(0.99).map(millis).ok_or("no call was answered");
     Ok(Row::new(scenario, p99(&large)?, "ms")
         .against(p99(&small)?)
