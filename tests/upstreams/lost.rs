@@ -13,7 +13,7 @@ use crate::{
     upstream::{Auto, Call, Face, Kind, Operation, Options, model::Snapshot},
 };
 
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Answers reads with the tasks one after the other, and then with the last; refuses subscriptions.
 async fn serve(rig: &mut Rig, tasks: &[Snapshot], events: Events) -> Vec<crate::door::Item> {
@@ -200,7 +200,30 @@ async fn an_agent_that_is_gone_for_too_long_fails_its_tasks() {
         stream.task(&stream.snapshot(TaskState::Working)).await;
         rig.agent.stop().await;
         let lines = told(&events.rest().await);
-        assert!(lines.last().unwrap().starts_with("failed: The agent could not be reached for 400ms: "), "{lines:?}");
+        assert!(lines.last().unwrap().starts_with("failed: The agent could not be reached for 1s: "), "{lines:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_may_last_longer_than_any_timeout() {
+    each(&Face::ALL, |face| async move {
+        let mut rig = Rig::with(face, Mode::Stream, |settings| {
+            settings.idle_timeout = SHORT;
+            settings.request_timeout = SHORT;
+        })
+        .await;
+        let (events, call) = rig.streaming().await;
+        let mut stream = call.stream();
+        stream.task(&stream.snapshot(TaskState::Working)).await;
+        for _ in 0..10 {
+            tokio::time::sleep(SHORT / 5).await;
+            stream.status(TaskState::Working, "still on it").await;
+        }
+        stream.status(TaskState::Completed, "done").await;
+        stream.end().await;
+        assert_eq!(told(&events.rest().await).last().unwrap(), "completed: done");
+        assert!(rig.agent.try_call().is_none());
     })
     .await;
 }

@@ -48,7 +48,8 @@ async fn a_web_page_is_no_answer() {
             let lines = told(&events.rest().await);
             assert_eq!(lines.len(), 2, "{lines:?}");
             not_a2a(&lines);
-            assert!(lines[1].contains("text/html"), "{lines:?}");
+            let clue = if face.is_grpc() { "HTTP 200" } else { "Log in" };
+            assert!(lines[1].contains(clue) || lines[1].contains("text/html"), "{lines:?}");
         }
     })
     .await;
