@@ -147,9 +147,15 @@ impl Mirror {
         updates
     }
 
-    /// An event that names another task is none of this turn's.
-    fn is_ours(&self, task_id: &str) -> bool {
+    /// An event that names another task is none of this turn's; but what an agent first says to a later message may be
+    /// that it has made a task of its own of it, as PraisonAI's always do.
+    fn is_ours(&mut self, task_id: &str) -> bool {
         let ours = task_id.is_empty() || self.upstream.task_id.is_empty() || self.upstream.task_id == task_id;
+        if !ours && self.before.is_some() {
+            tracing::info!(task = self.upstream.task_id, other = task_id, "the agent goes on in another task");
+            self.upstream.task_id.clear();
+            return true;
+        }
         if !ours {
             tracing::warn!(task = self.upstream.task_id, other = task_id, "an event of another task was dropped");
         }

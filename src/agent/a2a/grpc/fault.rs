@@ -39,7 +39,15 @@ pub(super) fn fault(status: &Status, sent: &Sent, cancels: bool) -> CallError {
     match status.code() {
         _ if status.source().is_some() => CallError::Lost(format!("the connection to the agent broke: {what}")),
         Code::Unknown | Code::Cancelled => CallError::Lost("the agent's answer ended before its end".to_owned()),
-        _ => CallError::Malformed(format!("the agent's answer cannot be read: {what}")),
+        code => {
+            let why = one_line(status.message());
+            CallError::Malformed(match why.split_once("too large: ") {
+                Some((_, sizes)) if code == Code::OutOfRange => {
+                    format!("the agent's answer is larger than allowed: {sizes}")
+                }
+                _ => format!("the agent's answer cannot be read: {why}"),
+            })
+        }
     }
 }
 
