@@ -12,6 +12,7 @@ use super::{
     now,
     run::{Next, Runner, Updates, next},
     settle::{identified, status_update, words},
+    translate::context_for,
 };
 use crate::{
     agent::{AgentError, Update},
@@ -97,7 +98,10 @@ impl Runner {
     fn know(&mut self, upstream: Upstream, batch: &mut Batch) {
         if upstream != self.log.upstream {
             self.names.know(&upstream.task_id, self.log.identity.id);
-            batch.note_context = !upstream.context_id.is_empty() && upstream.context_id != self.context;
+            // Noted again for each task of the conversation, so that it is remembered as long as the newest of them.
+            let unlike = |known: &str| upstream.context_id != known;
+            batch.note_context =
+                !upstream.context_id.is_empty() && (unlike(&self.context) || unlike(&context_for(&self.log.identity)));
             batch.upstream = Some(upstream.clone());
             self.log.upstream = upstream;
         }

@@ -38,7 +38,7 @@ use crate::{
         well_known::Struct,
     },
     store::Stored,
-    task::{Upstream, state},
+    task::state,
 };
 
 /// How long an agent may take to answer a cancel.
@@ -428,6 +428,7 @@ impl Runner {
     /// Ends a task that no turn of this process works on.
     async fn end_idle(mut self, ending: Ending, metadata: Option<Struct>) {
         self.told = self.log.dispatched || self.known;
+        self.context = translate::context_for(&self.log.identity);
         let _ = self.end(ending, metadata).await;
     }
 
@@ -453,6 +454,9 @@ impl Runner {
             }
             (Ending::Canceled, Ok(updates)) => {
                 for update in updates {
+                    if state::is_settled(self.log.state) {
+                        break;
+                    }
                     self.absorb(update, &mut batch);
                 }
                 if !state::is_settled(self.log.state) {
@@ -471,7 +475,10 @@ impl Runner {
 
     /// Asks the agent to stop its work; what it answered, or why it did not.
     async fn tell_agent(&self, metadata: Option<Struct>) -> Result<Vec<Update>, String> {
-        let upstream = Upstream { context_id: self.context.clone(), ..self.log.upstream.clone() };
+        let mut upstream = self.log.upstream.clone();
+        if upstream.context_id.is_empty() {
+            upstream.context_id.clone_from(&self.context);
+        }
         let cancel = Cancel { task: self.log.task.clone(), upstream, sent: self.log.dispatched, metadata };
         let problem = match tokio::time::timeout(CANCEL_PATIENCE, self.entry.agent.cancel(cancel)).await {
             Ok(Ok(updates)) => return Ok(updates),

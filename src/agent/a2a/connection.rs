@@ -85,6 +85,33 @@ impl Connection {
         Ok(Self { shared, _keeper: end.drop_guard() })
     }
 
+    /// A connection that looks for nothing: the route is given.
+    #[cfg(test)]
+    pub fn given(settings: Settings, route: Result<(Arc<dyn Link>, Dialect, Mode), String>) -> Self {
+        let card = Arc::new(placeholder(&settings.name));
+        let settings = Arc::new(settings);
+        let offer = Offer {
+            url: settings.url.clone(),
+            binding: "JSONRPC".to_owned(),
+            dialect: Dialect::V1,
+            tenant: String::new(),
+        };
+        let route = route.map(|(link, dialect, mode)| Route {
+            settings: settings.clone(),
+            link,
+            dialect,
+            mode,
+            offer: Offer { dialect, ..offer },
+        });
+        let shared = Arc::new(Shared {
+            known: watch::Sender::new(Known { card, route }),
+            settings: watch::Sender::new(settings),
+            bell: Notify::new(),
+            unreached: Mutex::default(),
+        });
+        Self { shared, _keeper: CancellationToken::new().drop_guard() }
+    }
+
     /// Takes other settings for the agent of the same name. Calls under way go on with the old ones.
     ///
     /// # Errors
@@ -122,8 +149,9 @@ impl Connection {
                 *self.shared.unreached() = Some(text.clone());
                 self.shared.bell.notify_one();
             }
-            Ok(_) => *self.shared.unreached() = None,
-            Err(_) => {}
+            // An answer, whatever it says.
+            Ok(_) | Err(CallError::Refused { .. } | CallError::Malformed(_)) => *self.shared.unreached() = None,
+            Err(CallError::Busy { .. } | CallError::Lost(_)) => {}
         }
     }
 
@@ -197,6 +225,7 @@ impl Keeper {
             let looked = discover(&self.client, &self.settings, self.fetched.as_ref()).await;
             let waited = match looked {
                 Ok(fetched) => {
+                    *self.shared.unreached() = None;
                     let due = fetched.fresh_until;
                     self.take(Some(&fetched));
                     self.fetched = Some(fetched);

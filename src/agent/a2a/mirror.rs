@@ -111,6 +111,10 @@ impl Mirror {
                     return Vec::new();
                 }
                 let mut updates = Vec::from_iter(self.know(&update.task_id, &update.context_id));
+                if let Some(more) = &update.metadata {
+                    let known = &mut self.metadata.get_or_insert_default().fields;
+                    known.extend(more.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+                }
                 updates.extend(self.status(update.status.unwrap_or_default(), update.metadata));
                 updates
             }
@@ -203,6 +207,8 @@ impl Mirror {
         let Some(Before(before)) = &self.before else { return false };
         state::is_interrupted(state)
             && match (message, before) {
+                // What the gateway itself said last may stand between.
+                (Some(now), _) if self.messages.contains(&now.message_id) => true,
                 (Some(now), Some(before)) => now.message_id == before.message_id || now.parts == before.parts,
                 (None, _) => true,
                 (Some(_), None) => false,
@@ -224,6 +230,7 @@ impl Mirror {
     /// What of the agent's artifact has not been told. A shorter one than was told is an old one, unless the task has
     /// settled and it is the `last`.
     fn difference(&mut self, mut artifact: Artifact, last: bool) -> Option<Update> {
+        artifact.parts.retain(|part| part.content.is_some());
         let now = Told::of(&artifact.parts);
         let append = match self.artifacts.get(&artifact.artifact_id) {
             None => false,
@@ -296,3 +303,6 @@ impl Told {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ mod mirror;
 mod rest;
 mod settings;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::{sync::Arc, time::Duration};
@@ -132,6 +134,14 @@ impl Pauses {
     async fn pause(&mut self) {
         tokio::time::sleep(self.next).await;
         self.next = (self.next * 3 / 2).min(self.longest);
+    }
+
+    /// Waits as long as the agent asks, within bounds, or else for the next pause; never longer than `left`.
+    async fn pause_as_asked(&mut self, after: Option<Duration>, left: Duration) {
+        match after {
+            Some(after) => tokio::time::sleep(after.max(self.first).min(left)).await,
+            None => tokio::time::timeout(left, self.pause()).await.unwrap_or_default(),
+        }
     }
 
     fn reset(&mut self) {

@@ -30,13 +30,15 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const POLL: Duration = Duration::from_millis(100);
 /// Polls after which an agent that still shows the question of the turn before is believed to mean it.
 const STALE_POLLS: u32 = 5;
+/// How often a turn is begun anew at an agent that forgets its tasks.
+const ANEW: u32 = 3;
 
 /// Runs a turn.
 pub async fn run(inner: Arc<Inner>, turn: Turn, emitter: Emitter) -> Result<(), AgentError> {
     let later = !turn.upstream.task_id.is_empty();
     let mirror = Mirror::new(&turn.task, turn.upstream.clone(), &turn.message.message_id, later && !turn.resumed);
     let follow = turn.resumed && later;
-    let mut running = Running { inner, turn, emitter, mirror, later };
+    let mut running = Running { inner, turn, emitter, mirror, later, anew: 0 };
     if follow { running.follow(None).await } else { running.begin().await }
 }
 
@@ -47,6 +49,8 @@ struct Running {
     mirror: Mirror,
     /// Whether the agent knew the task before the turn.
     later: bool,
+    /// How often the agent has forgotten the task, and got the message again.
+    anew: u32,
 }
 
 /// How a stream of events ended.
@@ -71,17 +75,17 @@ impl Running {
             let (text, after) = match self.send(&route).await {
                 Ok(()) => return Ok(()),
                 Err(Unsent::Failed(error)) => return Err(error),
-                Err(Unsent::Again) => (String::new(), Some(Duration::ZERO)),
+                Err(Unsent::Again) => {
+                    self.emitter.emit(Update::NotSent).await;
+                    continue;
+                }
                 Err(Unsent::Unreached(text, after)) => (text, after),
             };
             self.emitter.emit(Update::NotSent).await;
-            if Instant::now() + after.unwrap_or_default() > self.turn.queued + patience {
+            let Some(left) = left(self.turn.queued, patience) else {
                 return Err(unreachable(patience, &text));
-            }
-            match after {
-                Some(after) => tokio::time::sleep(after).await,
-                None => pauses.pause().await,
-            }
+            };
+            pauses.pause_as_asked(after, left).await;
         }
     }
 
@@ -91,7 +95,7 @@ impl Running {
             Mode::Auto | Mode::Stream => {
                 let call = route.link.stream(self.request(false));
                 match self.inner.call(route, "SendStreamingMessage", call).await {
-                    Ok(events) => self.stream(route, events).await.map_err(Unsent::Failed),
+                    Ok(events) => self.stream(route, events).await,
                     Err(error) => self.not_streamed(route, error).await,
                 }
             }
@@ -132,10 +136,7 @@ impl Running {
             CallError::Busy { text, after } => Err(Unsent::Unreached(text, after)),
             // The task is known: it will show whether the message has arrived.
             CallError::Lost(text) if self.later => self.follow(Some(text)).await.map_err(Unsent::Failed),
-            CallError::Lost(text) => match self.inner.connection.settings().on_lost {
-                OnLost::Resend => Err(Unsent::Unreached(text, None)),
-                OnLost::Fail => Err(Unsent::Failed(unknown_fate(&text))),
-            },
+            CallError::Lost(text) => Err(self.lost(text)),
             CallError::Refused { kind: Some(ErrorKind::TaskNotFound), text } if self.later => {
                 Err(Unsent::Failed(forgotten(&text)))
             }
@@ -143,26 +144,37 @@ impl Running {
         }
     }
 
+    /// The connection was lost before the agent named the task.
+    fn lost(&self, text: String) -> Unsent {
+        match self.inner.connection.settings().on_lost {
+            OnLost::Resend => Unsent::Unreached(text, None),
+            OnLost::Fail => Unsent::Failed(unknown_fate(&text)),
+        }
+    }
+
     /// Stays with the stream that the message opened.
-    async fn stream(&mut self, route: &Route, events: Events) -> Result<(), AgentError> {
+    async fn stream(&mut self, route: &Route, events: Events) -> Result<(), Unsent> {
         let end = self.consume(route, events).await;
         let known = !self.mirror.upstream.task_id.is_empty();
         let lost = match end {
             End::Over => return Ok(()),
             End::Closed => None,
             End::Failed(CallError::Refused { kind, text }) if !known || self.mirror.is_waiting() => {
-                return Err(refused(CallError::Refused { kind, text }));
+                return Err(Unsent::Failed(refused(CallError::Refused { kind, text })));
             }
-            End::Failed(error @ CallError::Malformed(_)) => return Err(refused(error)),
+            End::Failed(error @ CallError::Malformed(_)) => return Err(Unsent::Failed(refused(error))),
             End::Failed(error) => Some(error.to_string()),
         };
         if known {
-            return self.follow(lost).await;
+            return self.follow(lost).await.map_err(Unsent::Failed);
         }
-        match lost {
-            Some(text) => Err(unknown_fate(&text)),
-            None => Err(refused(CallError::Malformed("its stream ended without saying anything".to_owned()))),
-        }
+        Err(match lost {
+            Some(text) => self.lost(text),
+            None => {
+                let problem = CallError::Malformed("its stream ended without naming or ending a task".to_owned());
+                Unsent::Failed(refused(problem))
+            }
+        })
     }
 
     /// Tells what a stream says until the turn is over or the stream is.
@@ -244,9 +256,10 @@ impl Running {
         match error {
             CallError::Refused { kind: Some(ErrorKind::TaskNotFound), text } => {
                 let resend = self.inner.connection.settings().on_lost == OnLost::Resend && !self.later;
-                if !resend {
+                if !resend || self.anew == ANEW {
                     return Err(forgotten(&text));
                 }
+                self.anew += 1;
                 // A task of its own, in the same conversation.
                 self.mirror.upstream.task_id.clear();
                 let context_id = self.mirror.upstream.context_id.clone();
@@ -262,13 +275,11 @@ impl Running {
             }
             CallError::Malformed(text) => Err(AgentError::failed(format!("The agent's answer is not A2A: {text}"))),
             CallError::Busy { .. } | CallError::Unreached(_) | CallError::Lost(_) | CallError::Refused { .. } => {
-                if following.heard.elapsed() > patience {
+                let Some(left) = left(following.heard, patience) else {
                     return Err(unreachable(patience, &error.to_string()));
-                }
-                match error {
-                    CallError::Busy { after: Some(after), .. } => tokio::time::sleep(after).await,
-                    _ => following.retries.pause().await,
-                }
+                };
+                let after = if let CallError::Busy { after, .. } = error { after } else { None };
+                following.retries.pause_as_asked(after, left).await;
                 Ok(Retry::Read)
             }
         }
@@ -340,6 +351,9 @@ struct Following {
     bell: Option<Events>,
     /// Whether the agent refuses subscriptions.
     silent: bool,
+    /// Whether a subscription has just ended: the next one waits until the task was read after a pause, since there are
+    /// agents that end each at once.
+    ended: bool,
     /// Polls that showed the turn before.
     stale: u32,
 }
@@ -353,6 +367,7 @@ impl Following {
             effort: Duration::ZERO,
             bell: None,
             silent: false,
+            ended: false,
             stale: 0,
         }
     }
@@ -366,7 +381,7 @@ impl Following {
 
     /// Subscribes to the task, unless that is so already or the agent refuses.
     async fn subscribe(&mut self, inner: &Inner, route: &Route, id: &str) {
-        if self.bell.is_some() || self.silent {
+        if self.bell.is_some() || self.silent || std::mem::take(&mut self.ended) {
             return;
         }
         match inner.call(route, "SubscribeToTask", route.link.subscribe(id)).await {
@@ -387,7 +402,16 @@ impl Following {
             match tokio::time::timeout(route.settings.idle_timeout, bell.next()).await {
                 Ok(Some(Ok(_))) => {
                     tokio::time::sleep(pace).await;
-                    while let Some(Some(Ok(_))) = bell.next().now_or_never() {}
+                    let rest = loop {
+                        match bell.next().now_or_never() {
+                            Some(Some(Ok(_))) => {}
+                            rest => break rest,
+                        }
+                    };
+                    if rest.is_some() {
+                        self.bell = None;
+                        self.ended = true;
+                    }
                     return;
                 }
                 Err(_) => return,
@@ -397,6 +421,11 @@ impl Following {
         tokio::time::sleep(pace.saturating_sub(self.pauses.next)).await;
         self.pauses.pause().await;
     }
+}
+
+/// What is left of a patience that began then; none: nothing.
+fn left(begun: Instant, patience: Duration) -> Option<Duration> {
+    Some((begun + patience).saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
 }
 
 fn unreachable(patience: Duration, problem: &str) -> AgentError {
