@@ -34,9 +34,13 @@ pub struct Mirror {
     metadata: Option<Struct>,
     /// The message that the turn acts on.
     sent: String,
-    /// In a later turn: what the agent had said last before it. Until the agent says something else, an interrupted
-    /// state is still the one that the turn answers.
-    before: Option<Before>,
+    /// What the agent had said last before the turn.
+    prior: Option<Message>,
+    /// In a later turn: until the agent says something else than `prior`, an interrupted state is still the one that the
+    /// turn answers.
+    waiting: bool,
+    /// Ids for artifacts that come without one, by their place in the agent's task.
+    unnamed: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +48,6 @@ struct Told {
     parts: usize,
     digest: u64,
 }
-
-#[derive(Debug)]
-struct Before(Option<Message>);
 
 /// How a snapshot came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,6 @@ impl Mirror {
     pub fn new(task: &Task, upstream: Upstream, sent: &str, later: bool) -> Self {
         let said = |message: &&Message| message.role() == Role::Agent;
         let status = task.status.clone().unwrap_or_default();
-        let before = later.then(|| Before::of(task));
         let messages = task.history.iter().filter(said).chain(status.message.as_ref());
         Self {
             upstream,
@@ -71,7 +71,9 @@ impl Mirror {
             messages: messages.map(|message| message.message_id.clone()).collect(),
             metadata: task.metadata.clone(),
             sent: sent.to_owned(),
-            before,
+            prior: task.history.iter().rev().find(said).cloned(),
+            waiting: later,
+            unnamed: Vec::new(),
         }
     }
 
@@ -82,23 +84,23 @@ impl Mirror {
 
     /// Whether the turn is over: settled, or the caller must answer.
     pub fn is_over(&self) -> bool {
-        self.before.is_none() && (state::is_settled(self.state) || self.state == TaskState::InputRequired)
+        !self.waiting && (state::is_settled(self.state) || self.state == TaskState::InputRequired)
     }
 
     /// Whether nothing has yet shown that the agent acts on this turn's message.
     pub fn is_waiting(&self) -> bool {
-        self.before.is_some()
+        self.waiting
     }
 
     /// The turn's message goes to an agent that knows the task: until the agent says something else, an interrupted state is
-    /// the one that the message answers. `task`: as the turn began with it.
-    pub fn wait_for_turn(&mut self, task: &Task) {
-        self.before = Some(Before::of(task));
+    /// the one that the message answers.
+    pub fn wait_for_turn(&mut self) {
+        self.waiting = true;
     }
 
     /// Takes what the agent shows now as its answer to the turn, though it is what it showed before.
     pub fn stop_waiting(&mut self) {
-        self.before = None;
+        self.waiting = false;
     }
 
     /// The updates that a live event means.
@@ -137,7 +139,8 @@ impl Mirror {
         let mut updates = Vec::from_iter(self.know(&task.id, &task.context_id));
         let status = task.status.unwrap_or_default();
         let last = state::is_settled(status.state());
-        for artifact in task.artifacts {
+        for (place, mut artifact) in task.artifacts.into_iter().enumerate() {
+            self.name(&mut artifact, place);
             updates.extend(self.difference(artifact, last));
         }
         if how == Snapshot::Again {
@@ -155,7 +158,7 @@ impl Mirror {
     /// that it has made a task of its own of it, as PraisonAI's always do.
     fn is_ours(&mut self, task_id: &str) -> bool {
         let ours = task_id.is_empty() || self.upstream.task_id.is_empty() || self.upstream.task_id == task_id;
-        if !ours && self.before.is_some() {
+        if !ours && self.waiting {
             tracing::info!(task = self.upstream.task_id, other = task_id, "the agent goes on in another task");
             self.upstream.task_id.clear();
             return true;
@@ -187,7 +190,7 @@ impl Mirror {
         // UNSPECIFIED is how a word that A2A does not have is read.
         let early = matches!(state, TaskState::Unspecified | TaskState::Submitted);
         if state == TaskState::Working || state::is_settled(state) || state::is_interrupted(state) {
-            self.before = None;
+            self.waiting = false;
         }
         let message = message.filter(|message| !message.parts.is_empty() || message.metadata.is_some());
         let told = message
@@ -204,12 +207,12 @@ impl Mirror {
 
     /// Whether an interrupted state is the one from before this turn: agents show it until they begin.
     fn is_stale(&self, state: TaskState, message: Option<&Message>) -> bool {
-        let Some(Before(before)) = &self.before else { return false };
-        state::is_interrupted(state)
-            && match (message, before) {
+        self.waiting
+            && state::is_interrupted(state)
+            && match (message, &self.prior) {
                 // What the gateway itself said last may stand between.
                 (Some(now), _) if self.messages.contains(&now.message_id) => true,
-                (Some(now), Some(before)) => now.message_id == before.message_id || now.parts == before.parts,
+                (Some(now), Some(prior)) => now.message_id == prior.message_id || now.parts == prior.parts,
                 (None, _) => true,
                 (Some(_), None) => false,
             }
@@ -217,14 +220,25 @@ impl Mirror {
 
     fn artifact(&mut self, update: TaskArtifactUpdateEvent) -> Option<Update> {
         let TaskArtifactUpdateEvent { artifact, append, last_chunk, metadata, .. } = update;
-        let artifact = artifact?;
-        self.before = None;
+        let mut artifact = artifact?;
+        self.name(&mut artifact, 0);
+        self.waiting = false;
         let told = self.artifacts.entry(artifact.artifact_id.clone()).or_default();
         if !append {
             *told = Told::default();
         }
         told.extend(&artifact.parts);
         Some(Update::Artifact { artifact, append, last_chunk, metadata })
+    }
+
+    /// Gives an artifact without an id one, the same each time.
+    fn name(&mut self, artifact: &mut Artifact, place: usize) {
+        if artifact.artifact_id.is_empty() {
+            while self.unnamed.len() <= place {
+                self.unnamed.push(format!("artifact-{}", self.unnamed.len() + 1));
+            }
+            artifact.artifact_id.clone_from(&self.unnamed[place]);
+        }
     }
 
     /// What of the agent's artifact has not been told. A shorter one than was told is an old one, unless the task has
@@ -256,7 +270,7 @@ impl Mirror {
             let id = &message.message_id;
             let counts = message.role() == Role::Agent && !id.is_empty() && !message.parts.is_empty();
             if counts && current.is_none_or(|current| current.message_id != *id) && self.messages.insert(id.clone()) {
-                self.before = None;
+                self.waiting = false;
                 self.state = TaskState::Working;
                 updates.push(Update::Status {
                     state: TaskState::Working,
@@ -265,12 +279,6 @@ impl Mirror {
                 });
             }
         }
-    }
-}
-
-impl Before {
-    fn of(task: &Task) -> Self {
-        Self(task.history.iter().rev().find(|message| message.role() == Role::Agent).cloned())
     }
 }
 

@@ -28,8 +28,8 @@ use crate::{
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The first pause between two polls.
 const POLL: Duration = Duration::from_millis(100);
-/// Polls after which an agent that still shows the question of the turn before is believed to mean it.
-const STALE_POLLS: u32 = 5;
+/// How long an agent may still show the question of the turn before until it is believed to mean it.
+const STALE: Duration = Duration::from_secs(30);
 /// How often a turn is begun anew at an agent that forgets its tasks.
 const ANEW: u32 = 3;
 
@@ -38,6 +38,8 @@ pub async fn run(inner: Arc<Inner>, turn: Turn, emitter: Emitter) -> Result<(), 
     let later = !turn.upstream.task_id.is_empty();
     let mirror = Mirror::new(&turn.task, turn.upstream.clone(), &turn.message.message_id, later && !turn.resumed);
     let follow = turn.resumed && later;
+    // The mirror has what is needed of it, and it may be large.
+    let turn = Turn { task: Task { id: turn.task.id, ..Task::default() }, ..turn };
     let mut running = Running { inner, turn, emitter, mirror, later, anew: 0 };
     if follow { running.follow(None).await } else { running.begin().await }
 }
@@ -112,7 +114,7 @@ impl Running {
                         }
                         self.follow(None).await.map_err(Unsent::Failed)
                     }
-                    Err(error) => self.not_sent(error).await,
+                    Err(error) => self.not_sent(route, error).await,
                 }
             }
         }
@@ -126,11 +128,14 @@ impl Running {
             self.inner.connection.fall_back(route, Mode::Poll);
             return Err(Unsent::Again);
         }
-        self.not_sent(error).await
+        self.not_sent(route, error).await
     }
 
     /// What a failed send means for the turn.
-    async fn not_sent(&mut self, error: CallError) -> Result<(), Unsent> {
+    async fn not_sent(&mut self, route: &Route, error: CallError) -> Result<(), Unsent> {
+        if self.has_settled_meanwhile(route, &error).await {
+            return Ok(());
+        }
         match error {
             CallError::Unreached(text) => Err(Unsent::Unreached(text, None)),
             CallError::Busy { text, after } => Err(Unsent::Unreached(text, after)),
@@ -142,6 +147,21 @@ impl Running {
             }
             error => Err(Unsent::Failed(refused(error))),
         }
+    }
+
+    /// Whether an agent refuses a later message because it has settled the task by itself: then that is told.
+    async fn has_settled_meanwhile(&mut self, route: &Route, error: &CallError) -> bool {
+        let about_state = matches!(
+            error,
+            CallError::Refused { kind: Some(ErrorKind::UnsupportedOperation | ErrorKind::InvalidArgument), .. }
+        );
+        if !self.later || !about_state {
+            return false;
+        }
+        let id = self.mirror.upstream.task_id.clone();
+        let Ok(task) = self.inner.call(route, "GetTask", route.link.get(&id, true)).await else { return false };
+        let settled = task.status.as_ref().is_some_and(|status| state::is_settled(status.state()));
+        settled && self.show(task, Snapshot::Again).await
     }
 
     /// The connection was lost before the agent named the task.
@@ -159,9 +179,10 @@ impl Running {
         let lost = match end {
             End::Over => return Ok(()),
             End::Closed => None,
-            End::Failed(CallError::Refused { kind, text }) if !known || self.mirror.is_waiting() => {
-                return Err(Unsent::Failed(refused(CallError::Refused { kind, text })));
+            End::Failed(error @ CallError::Refused { .. }) if !known || self.mirror.is_waiting() => {
+                return self.not_sent(route, error).await;
             }
+            End::Failed(CallError::Busy { text, after }) if !known => return Err(Unsent::Unreached(text, after)),
             End::Failed(error @ CallError::Malformed(_)) => return Err(Unsent::Failed(refused(error))),
             End::Failed(error) => Some(error.to_string()),
         };
@@ -209,7 +230,8 @@ impl Running {
         }
         loop {
             let patience = self.inner.connection.settings().unreachable_timeout;
-            let until = (following.heard + patience).max(Instant::now() + RETRY.0);
+            let failing = following.failing.unwrap_or_else(Instant::now);
+            let until = (failing + patience).max(Instant::now() + RETRY.0);
             let route = self.inner.connection.route(until).await.map_err(|problem| unreachable(patience, &problem))?;
             let id = self.mirror.upstream.task_id.clone();
             let began = Instant::now();
@@ -222,7 +244,7 @@ impl Running {
             };
             following.read(began);
             if self.lacks_message(&task) {
-                self.mirror.wait_for_turn(&self.turn.task);
+                self.mirror.wait_for_turn();
                 self.turn.resumed = false;
                 return Box::pin(self.begin()).await;
             }
@@ -230,11 +252,8 @@ impl Running {
             if self.show(task, Snapshot::Again).await {
                 return Ok(());
             }
-            if self.mirror.is_waiting() {
-                following.stale += 1;
-                if following.stale > STALE_POLLS {
-                    self.mirror.stop_waiting();
-                }
+            if self.mirror.is_waiting() && following.begun.elapsed() > STALE {
+                self.mirror.stop_waiting();
             }
             if before != self.mirror.state() {
                 following.pauses.reset();
@@ -268,14 +287,18 @@ impl Running {
                 Ok(Retry::Send)
             }
             CallError::Refused { kind: Some(ErrorKind::UnsupportedOperation), text } => {
+                tracing::warn!(text, "an agent's tasks cannot be read: its setting may have to be mode = \"blocking\"");
                 Err(AgentError::failed(format!(
-                    "The agent lost its stream and does not let its tasks be read ({text}). With the setting mode = \
-                 \"blocking\" it is asked in one call instead."
+                    "The agent does not let its tasks be read, so that this one cannot be followed: {}",
+                    plain(&text)
                 )))
             }
-            CallError::Malformed(text) => Err(AgentError::failed(format!("The agent's answer is not A2A: {text}"))),
+            CallError::Malformed(text) => {
+                Err(AgentError::failed(format!("The agent's answer is not A2A: {}", plain(&text))))
+            }
             CallError::Busy { .. } | CallError::Unreached(_) | CallError::Lost(_) | CallError::Refused { .. } => {
-                let Some(left) = left(following.heard, patience) else {
+                let failing = *following.failing.get_or_insert_with(Instant::now);
+                let Some(left) = left(failing, patience) else {
                     return Err(unreachable(patience, &error.to_string()));
                 };
                 let after = if let CallError::Busy { after, .. } = error { after } else { None };
@@ -342,8 +365,9 @@ enum Retry {
 struct Following {
     pauses: Pauses,
     retries: Pauses,
-    /// When the agent was last heard.
-    heard: Instant,
+    begun: Instant,
+    /// Since when the agent cannot be read.
+    failing: Option<Instant>,
     /// How long reading the task took.
     effort: Duration,
     /// A subscription. What it says only tells that the task is to be read again: agents are known to repeat in it what
@@ -354,8 +378,6 @@ struct Following {
     /// Whether a subscription has just ended: the next one waits until the task was read after a pause, since there are
     /// agents that end each at once.
     ended: bool,
-    /// Polls that showed the turn before.
-    stale: u32,
 }
 
 impl Following {
@@ -363,18 +385,18 @@ impl Following {
         Self {
             pauses: Pauses::new(POLL, longest),
             retries: Pauses::new(RETRY.0, RETRY.1),
-            heard: Instant::now(),
+            begun: Instant::now(),
+            failing: None,
             effort: Duration::ZERO,
             bell: None,
             silent: false,
             ended: false,
-            stale: 0,
         }
     }
 
     /// The task was read.
     fn read(&mut self, began: Instant) {
-        self.heard = Instant::now();
+        self.failing = None;
         self.effort = began.elapsed();
         self.retries.reset();
     }
@@ -429,35 +451,47 @@ fn left(begun: Instant, patience: Duration) -> Option<Duration> {
 }
 
 fn unreachable(patience: Duration, problem: &str) -> AgentError {
-    AgentError::failed(format!("The agent could not be reached for {patience:?}: {problem}"))
+    AgentError::failed(format!("The agent could not be reached for {patience:?}: {}", plain(problem)))
 }
 
 fn unknown_fate(problem: &str) -> AgentError {
     AgentError::failed(format!(
-        "The connection to the agent was lost before it named the task, so its outcome is unknown: {problem}"
+        "The connection to the agent was lost before it named the task, so its outcome is unknown: {}",
+        plain(problem)
     ))
 }
 
 fn forgotten(text: &str) -> AgentError {
-    AgentError::failed(format!("The agent no longer knows the task; it may have restarted. It says: {text}"))
+    AgentError::failed(format!("The agent no longer knows the task; it may have restarted. It says: {}", plain(text)))
+}
+
+/// The text without the agent's address, which is no business of callers. The log has it.
+fn plain(text: &str) -> String {
+    let word = |word: &str| match word.find("http://").or_else(|| word.find("https://")) {
+        Some(at) => format!("{}the agent{}", &word[..at], if word.ends_with(':') { ":" } else { "" }),
+        None => word.to_owned(),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// An agent's refusal of the message, as its caller is to get it.
 fn refused(error: CallError) -> AgentError {
+    tracing::debug!(%error, "refused");
     match error {
         CallError::Refused { kind: Some(kind), text } => match kind {
             ErrorKind::InvalidArgument
             | ErrorKind::ContentTypeNotSupported
             | ErrorKind::UnsupportedOperation
             | ErrorKind::ExtensionSupportRequired => {
-                AgentError::refused(kind, format!("The agent refused the message: {text}"))
+                AgentError::refused(kind, format!("The agent refused the message: {}", plain(&text)))
             }
-            ErrorKind::InvalidAgentResponse => AgentError::refused(kind, format!("The agent failed: {text}")),
-            _ => AgentError::failed(format!("The agent refused the message: {text}")),
+            ErrorKind::InvalidAgentResponse => AgentError::refused(kind, format!("The agent failed: {}", plain(&text))),
+            _ => AgentError::failed(format!("The agent refused the message: {}", plain(&text))),
         },
         CallError::Malformed(text) => {
-            AgentError::refused(ErrorKind::InvalidAgentResponse, format!("The agent's answer is not A2A: {text}"))
+            let text = format!("The agent's answer is not A2A: {}", plain(&text));
+            AgentError::refused(ErrorKind::InvalidAgentResponse, text)
         }
-        error => AgentError::failed(format!("The agent failed: {error}")),
+        error => AgentError::failed(format!("The agent failed: {}", plain(&error.to_string()))),
     }
 }

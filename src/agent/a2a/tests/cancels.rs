@@ -59,7 +59,10 @@ async fn what_the_agent_says_to_a_cancel_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_the_agent_has_not_named_is_not_canceled_there() {
     let play = play(settings(Mode::Auto, OnLost::Fail), Dialect::V1, Mode::Stream);
-    assert_eq!(play.agent.cancel(cancel("")).await, Ok(Vec::new()));
+    let unsent = crate::agent::Cancel { sent: false, ..cancel("") };
+    assert_eq!(play.agent.cancel(unsent).await, Ok(Vec::new()));
+    let unknown = play.agent.cancel(cancel("")).await.unwrap_err();
+    assert_eq!(unknown.text, "it had not named the task yet, so that it could not be told");
 }
 
 #[tokio::test(start_paused = true)]
