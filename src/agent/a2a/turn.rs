@@ -20,7 +20,7 @@ use super::{
 use crate::{
     agent::{AgentError, Emitter, Turn, Update},
     error::ErrorKind,
-    proto::a2a::{Message, SendMessageConfiguration, SendMessageRequest, Task, stream_response::Payload},
+    proto::a2a::{Message, SendMessageConfiguration, SendMessageRequest, Task, TaskState, stream_response::Payload},
     task::{Dialect, Upstream},
 };
 
@@ -210,8 +210,12 @@ impl Running {
             };
             following.read(began);
             let before = self.mirror.state();
+            let waits = task.status.as_ref().is_some_and(|status| status.state() == TaskState::Submitted);
             if self.show(task, Snapshot::Again).await {
                 return Ok(());
+            }
+            if waits && route.dialect == Dialect::Praison && route.mode == Mode::Stream {
+                return Err(untold());
             }
             if self.mirror.is_waiting() {
                 following.stale += 1;
@@ -395,6 +399,14 @@ fn unknown_fate(problem: &str) -> AgentError {
     AgentError::failed(format!(
         "The connection to the agent was lost before it named the task, so its outcome is unknown: {problem}"
     ))
+}
+
+/// PraisonAI's agents note nothing of a task that they stream: it stays as it was before the stream.
+fn untold() -> AgentError {
+    AgentError::failed(
+        "The agent's stream was lost, and it does not say what became of the task. With the setting mode = \"poll\" \
+         its tasks can be read.",
+    )
 }
 
 fn forgotten(text: &str) -> AgentError {
