@@ -146,7 +146,7 @@ async fn an_answer_or_event_above_the_limit_is_malformed() {
         let link = link(fake.address, dialect, &small);
         fake.reply(Reply::Task(task(serde_json::json!({"id": "u".repeat(2000)}))));
         let error = link.get("u-1", true).await.unwrap_err();
-        assert!(matches!(&error, CallError::Malformed(text) if text.contains("too large")), "{error:?}");
+        assert!(matches!(&error, CallError::Malformed(text) if text.contains("larger than allowed")), "{error:?}");
 
         let events = fake.reply_stream();
         let mut stream = link.stream(request(false)).await.unwrap();
