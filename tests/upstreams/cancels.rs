@@ -3,13 +3,13 @@
 use a2a_gateway::{agent::a2a::Mode, proto::a2a::TaskState};
 
 use crate::{
-    door::{Client, Door, Fault, Seen},
+    door::{Client, Door, Events, Fault, Seen},
     rig::{A2A, Rig, each, told},
-    upstream::{Face, Kind, Operation, model::Snapshot},
+    upstream::{Call, Face, Kind, Operation, model::Snapshot},
 };
 
 /// The task's id at the gateway, its events until it works, and the agent's task.
-async fn working(rig: &mut Rig) -> (String, crate::door::Events, Snapshot) {
+async fn working(rig: &mut Rig) -> (String, Events, Snapshot) {
     let mut events = rig.front.say("go").await;
     let call = rig.agent.expect(Operation::SEND_AT_ONCE).await;
     let task = call.snapshot(TaskState::Working);
@@ -25,7 +25,7 @@ fn cancel(client: &Client, id: &str) -> tokio::task::JoinHandle<Result<Seen, Fau
 }
 
 /// The next call that is no poll; polls are shown the task.
-async fn canceled(rig: &mut Rig, task: &Snapshot) -> crate::upstream::Call {
+async fn canceled(rig: &mut Rig, task: &Snapshot) -> Call {
     loop {
         let call = rig.agent.call().await;
         match call.operation {

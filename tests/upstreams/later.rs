@@ -6,6 +6,7 @@ use a2a_gateway::{
 };
 
 use crate::{
+    door::{Events, Item},
     rig::{A2A, Front, Rig, V03, each, finish, settings, told},
     upstream::{Auto, Face, Operation, Options},
 };
@@ -46,7 +47,7 @@ async fn the_second_turn_names_the_agents_task_and_context() {
 }
 
 /// A turn that ends with a question: the door's stream goes on.
-async fn finish_turn(mut events: crate::door::Events, seen: &mut Vec<crate::door::Item>) -> Vec<String> {
+async fn finish_turn(mut events: Events, seen: &mut Vec<Item>) -> Vec<String> {
     loop {
         let item = events.item().await;
         let over = matches!(item.state(), Some(TaskState::InputRequired | TaskState::AuthRequired));

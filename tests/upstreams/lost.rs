@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use a2a_gateway::{
-    agent::a2a::{Mode, OnLost},
+    agent::a2a::{Mode, OnLost, Settings},
     proto::a2a::TaskState,
 };
 
 use crate::{
-    door::Events,
+    door::{Events, Item},
     rig::{A2A, Front, Rig, each, settings, told},
-    upstream::{Auto, Call, Face, Kind, Operation, Options, model::Snapshot},
+    upstream::{Auto, Call, Face, Kind, Operation, Options, Stream, model::Snapshot},
 };
 
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Answers reads with the tasks one after the other, and then with the last; refuses subscriptions.
-async fn serve(rig: &mut Rig, tasks: &[Snapshot], events: Events) -> Vec<crate::door::Item> {
+async fn serve(rig: &mut Rig, tasks: &[Snapshot], events: Events) -> Vec<Item> {
     let serving = async {
         let mut tasks = tasks.iter();
         let mut shown = tasks.next().unwrap();
@@ -42,7 +42,7 @@ async fn serve(rig: &mut Rig, tasks: &[Snapshot], events: Events) -> Vec<crate::
 }
 
 /// A stream that has told a part, as it breaks off.
-async fn broken(rig: &mut Rig, end: impl AsyncFnOnce(crate::upstream::Stream)) -> (Events, Snapshot) {
+async fn broken(rig: &mut Rig, end: impl AsyncFnOnce(Stream)) -> (Events, Snapshot) {
     let (events, call) = rig.streaming().await;
     let mut stream = call.stream();
     let task = stream.snapshot(TaskState::Working);
@@ -67,11 +67,7 @@ fn with_chunks(mut task: Snapshot, count: usize) -> Snapshot {
 const BEGINNING: [&str; 8] =
     ["submitted", "working", "working: on it", "=chunk 0, ", "+chunk 1, ", "+chunk 2, ", "+chunk 3, ", "+chunk 4, "];
 
-async fn is_taken_up(
-    face: Face,
-    end: impl AsyncFnOnce(crate::upstream::Stream),
-    change: fn(&mut a2a_gateway::agent::a2a::Settings),
-) {
+async fn is_taken_up(face: Face, end: impl AsyncFnOnce(Stream), change: fn(&mut Settings)) {
     let mut rig = Rig::with(face, Mode::Stream, change).await;
     let (events, task) = broken(&mut rig, end).await;
     let shown = [
@@ -105,7 +101,7 @@ async fn a_stream_that_breaks_off_without_an_end_is_taken_up() {
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_taken_up() {
-    let short = |settings: &mut a2a_gateway::agent::a2a::Settings| settings.idle_timeout = SHORT;
+    let short = |settings: &mut Settings| settings.idle_timeout = SHORT;
     each(&Face::ALL, move |face| is_taken_up(face, async |stream| stream.gone().await, short)).await;
 }
 
@@ -224,6 +220,22 @@ async fn a_stream_may_last_longer_than_any_timeout() {
         stream.end().await;
         assert_eq!(told(&events.rest().await).last().unwrap(), "completed: done");
         assert!(rig.agent.try_call().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_of_praisonais_that_is_lost_leaves_nothing_to_follow() {
+    each(&[Face::Praison], |face| async move {
+        let mut agent = Auto::start(face, Options::default());
+        let front = Front::open(settings(&agent, Mode::Stream)).await;
+        let events = front.say("go").await;
+        let task = agent.turn().await;
+        agent.status(&task.id, TaskState::Working, "");
+        agent.restart().await;
+        let lines = told(&events.rest().await);
+        assert!(lines.last().unwrap().starts_with("failed: The agent's stream was lost, and it does not"), "{lines:?}");
+        assert_eq!(agent.count(Operation::Stream), 1);
     })
     .await;
 }

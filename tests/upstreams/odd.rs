@@ -1,14 +1,12 @@
 //! Agents that do not keep to the protocol: garbage, repetitions, events out of order or of others.
 
-use std::time::Duration;
-
 use a2a_gateway::{agent::a2a::Mode, proto::a2a::TaskState};
 use serde_json::{Value, json};
 
 use crate::{
     door::Door,
-    rig::{A2A, HTTP, Rig, each, told},
-    upstream::{Event, Face, Operation, Sdk, model::said},
+    rig::{A2A, Front, HTTP, Rig, each, settings, told},
+    upstream::{Event, Face, Kind, Operation, Options, Sdk, Upstream, model::said},
 };
 
 /// The log of a task that its agent has failed by its answer, and what it says of it.
@@ -246,13 +244,7 @@ async fn data_that_is_nested_too_deep_fails_the_task_and_the_agent_is_told() {
             call.result(&body);
             if depth > 24 {
                 // It may have work left to stop.
-                let call = tokio::time::timeout(Duration::from_secs(10), rig.agent.call()).await.unwrap();
-                assert_eq!(call.operation, Operation::Cancel);
-                call.error(crate::upstream::Kind::TaskNotCancelable);
-                if let Ok(call) = tokio::time::timeout(Duration::from_secs(10), rig.agent.call()).await {
-                    assert_eq!(call.operation, Operation::Get);
-                    call.result(&body);
-                }
+                rig.agent.expect(Operation::Cancel).await.task(&task);
             }
             let lines = told(&events.rest().await);
             let last = lines.last().unwrap();
@@ -271,10 +263,10 @@ async fn data_that_is_nested_too_deep_fails_the_task_and_the_agent_is_told() {
 async fn the_habits_of_every_official_server_are_understood() {
     each(&Face::ALL, |face| async move {
         for sdk in Sdk::ALL {
-            let options = crate::upstream::Options { sdk, ..Default::default() };
-            let mut agent = crate::upstream::Upstream::start(face, options);
+            let options = Options { sdk, ..Options::default() };
+            let mut agent = Upstream::start(face, options);
             for mode in [Mode::Stream, Mode::Poll] {
-                let front = crate::rig::Front::open(crate::rig::settings(&agent, mode)).await;
+                let front = Front::open(settings(&agent, mode)).await;
                 let events = front.say("go").await;
                 let call = agent.call().await;
                 let done = call.snapshot(TaskState::Completed).text("done").artifact("a", &["all"]);
@@ -292,7 +284,7 @@ async fn the_habits_of_every_official_server_are_understood() {
                 assert_eq!(front.task(&items[0].task).await.artifacts, ["all"], "{sdk:?}");
 
                 let events = front.say("go").await;
-                agent.call().await.error(crate::upstream::Kind::InvalidParams);
+                agent.call().await.error(Kind::InvalidParams);
                 let lines = told(&events.rest().await);
                 assert!(lines[1].starts_with("failed: The agent refused the message: "), "{sdk:?} {lines:?}");
             }

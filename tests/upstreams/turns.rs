@@ -3,7 +3,7 @@
 use a2a_gateway::{agent::a2a::Mode, proto::a2a::TaskState};
 
 use crate::{
-    door::{Answer, Door, Send},
+    door::{Answer, Door, Seen, Send},
     rig::{A2A, Front, Rig, each, finish, settings, told},
     upstream::{Auto, Face, Kind, Operation, Options, Upstream},
 };
@@ -177,7 +177,7 @@ async fn ids_are_the_agents_towards_it_and_the_gateways_towards_callers() {
     .await;
 }
 
-fn context_of(task: &crate::door::Seen) -> String {
+fn context_of(task: &Seen) -> String {
     task.context.clone()
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     agent::{AgentError, Emitter, Turn, Update},
     error::ErrorKind,
-    proto::a2a::{Message, SendMessageConfiguration, SendMessageRequest, Task, stream_response::Payload},
+    proto::a2a::{Message, SendMessageConfiguration, SendMessageRequest, Task, TaskState, stream_response::Payload},
     task::{Dialect, Upstream, state},
 };
 
@@ -249,8 +249,12 @@ impl Running {
                 return Box::pin(self.begin()).await;
             }
             let before = self.mirror.state();
+            let waits = task.status.as_ref().is_some_and(|status| status.state() == TaskState::Submitted);
             if self.show(task, Snapshot::Again).await {
                 return Ok(());
+            }
+            if waits && route.dialect == Dialect::Praison && route.mode == Mode::Stream {
+                return Err(untold());
             }
             if self.mirror.is_waiting() && following.begun.elapsed() > STALE {
                 self.mirror.stop_waiting();
@@ -459,6 +463,14 @@ fn unknown_fate(problem: &str) -> AgentError {
         "The connection to the agent was lost before it named the task, so its outcome is unknown: {}",
         plain(problem)
     ))
+}
+
+/// PraisonAI's agents note nothing of a task that they stream: it stays as it was before the stream.
+fn untold() -> AgentError {
+    AgentError::failed(
+        "The agent's stream was lost, and it does not say what became of the task. With the setting mode = \"poll\" \
+         its tasks can be read.",
+    )
 }
 
 fn forgotten(text: &str) -> AgentError {
