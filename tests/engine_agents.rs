@@ -92,12 +92,12 @@ async fn an_agent_with_few_places_gets_its_tasks_in_order() {
     }
     assert_eq!(load(&engine), (2, 4));
     let mut running = vec![script.turn().await, script.turn().await];
-    for n in 2..6 {
+    for (n, id) in ids.iter().enumerate().skip(2) {
         assert!(script.turns.try_recv().is_err(), "more turns than places");
-        assert_eq!(state_of(&engine, ids[n]).await, TaskState::Submitted);
+        assert_eq!(state_of(&engine, *id).await, TaskState::Submitted);
         running.remove(0).say(status(TaskState::Completed)).await;
         let next = script.turn().await;
-        assert_eq!((next.turn.task.id.clone(), text(&next.turn.message)), (ids[n].to_string(), n.to_string()));
+        assert_eq!((next.turn.task.id.clone(), text(&next.turn.message)), (id.to_string(), n.to_string()));
         let number = next.turn.metadata.as_ref().unwrap().fields["n"].kind.clone();
         assert_eq!(number, Some(Kind::Number(n as f64)), "what came beside the message waits with it");
         running.push(next);
@@ -169,7 +169,8 @@ async fn replaced_agents_finish_what_they_began() {
     let engine = engine(dir.path(), old);
     let (finished, canceled, asked) =
         (begin(&engine, "one").await, begin(&engine, "two").await, begin(&engine, "three").await);
-    let turns = [old_script.turn().await, old_script.turn().await, old_script.turn().await];
+    let mut turns = [old_script.turn().await, old_script.turn().await, old_script.turn().await];
+    turns.sort_by_key(|played| played.turn.task.id.clone());
     engine.replace_agents(one(new));
 
     let fresh = begin(&engine, "four").await;
@@ -399,27 +400,35 @@ async fn what_the_agent_answers_to_a_cancel_is_heeded() {
 async fn the_end_of_an_interrupted_task_reaches_the_agent_under_its_own_id() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, mut script) = scripted(Recovery::Fail);
-    let engine = engine(dir.path(), agent);
+    let before = engine(dir.path(), agent);
     let ask = async |script: &mut Script, submit: Submit| {
-        let id = engine.submit(&me(), submit).await.unwrap().record().id;
+        let id = before.submit(&me(), submit).await.unwrap().record().id;
         let turn = script.turn().await;
         turn.say(known("t-7", "c-7")).await;
         turn.say(status(TaskState::InputRequired)).await;
-        wait_for(&engine, id, TaskState::InputRequired).await;
+        wait_for(&before, id, TaskState::InputRequired).await;
         id
     };
     let upstream = Upstream { task_id: "t-7".into(), context_id: "c-7".into() };
     let id = ask(&mut script, submit("go")).await;
     script.answer_cancel(Ok(vec![saying(TaskState::Canceled, "m", "as you wish")]));
     let metadata = Some(deep(1));
-    let record = engine.cancel(&me(), id, metadata.clone()).await.unwrap();
+    let record = before.cancel(&me(), id, metadata.clone()).await.unwrap();
     assert_eq!((state(&record.task), said(&record.task)), (TaskState::Canceled, "as you wish".into()));
     let cancel = script.cancels.recv().await.unwrap();
     assert_eq!((cancel.upstream, cancel.metadata, cancel.task.id), (upstream.clone(), metadata, id.to_string()));
 
-    let id = ask(&mut script, Submit { timeout: Some(Duration::from_millis(200)), ..submit("go") }).await;
+    // Its time ends while it waits; the engine has been restarted meanwhile.
+    let id = ask(&mut script, Submit { timeout: Some(Duration::from_secs(3600)), ..submit("go") }).await;
+    before.stop().await;
+    let file = rusqlite::Connection::open(dir.path().join("gateway.db")).unwrap();
+    let aged = "UPDATE tasks SET created = created - 60000, deadline = created - 59000 WHERE standing = 0";
+    assert_eq!(file.execute(aged, []).unwrap(), 1);
+    drop(file);
+    let (agent, mut script) = scripted(Recovery::Fail);
+    let engine = engine(dir.path(), agent);
     let record = wait_for(&engine, id, TaskState::Failed).await;
-    assert!(said(&record.task).contains("timeout of 200ms"), "{}", said(&record.task));
+    assert!(said(&record.task).contains("timeout of 1s"), "{}", said(&record.task));
     let cancel = script.cancels.recv().await.unwrap();
     assert_eq!((cancel.upstream, cancel.task.id), (upstream, id.to_string()));
     engine.stop().await;
