@@ -435,6 +435,29 @@ async fn the_end_of_an_interrupted_task_reaches_the_agent_under_its_own_id() {
 }
 
 #[tokio::test]
+async fn an_agent_is_asked_to_cancel_once_however_many_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, mut script) = scripted(Recovery::Fail);
+    let engine = engine(dir.path(), agent);
+    for waits in [TaskState::InputRequired, TaskState::AuthRequired, TaskState::Working] {
+        for _ in 0..10 {
+            let id = begin(&engine, "go").await;
+            let turn = script.turn().await;
+            turn.say(status(waits)).await;
+            wait_for(&engine, id, waits).await;
+            let caller = me();
+            let asks = (0..4).map(|_| engine.cancel(&caller, id, None));
+            for record in futures::future::join_all(asks).await {
+                assert_eq!(state(&record.unwrap().task), TaskState::Canceled);
+            }
+            assert_eq!(script.canceled.recv().await.unwrap(), id.to_string());
+            assert!(script.canceled.try_recv().is_err(), "asked again: {waits:?}");
+        }
+    }
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn the_agents_ids_are_kept_over_turns_and_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, mut script) = scripted(Recovery::Fail);
