@@ -7,13 +7,16 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use a2a_gateway::{
-    agent::Echo,
+    agent::{Echo, Recovery, Update},
     engine::{Caller, Engine, ListQuery, Page, Settings, Submit},
     error::ErrorKind,
     metrics::Metrics,
-    proto::{a2a::TaskState, well_known::Timestamp},
-    store::{Sqlite, SqliteSettings},
-    task::TaskId,
+    proto::{
+        a2a::{Task, TaskState, TaskStatus, TaskStatusUpdateEvent, stream_response::Payload},
+        well_known::Timestamp,
+    },
+    store::{Append, Identity, Link, NewTask, Sqlite, SqliteSettings, Store},
+    task::{Dialect, Event, TaskId, Upstream},
 };
 use support::*;
 
@@ -216,4 +219,179 @@ async fn counts_and_totals_follow_every_change_of_state() {
     engine.submit(&me(), bare).await.unwrap().outcome(None, None).await.unwrap();
     assert_eq!(engine.list(&me(), ListQuery::default()).await.unwrap().total, 3);
     engine.stop().await;
+}
+
+/// Stores a task of a caller with an agent.
+async fn store_task(store: &Sqlite, owner: &str, agent: &str, context: &str, created: i64) -> Arc<Identity> {
+    let identity = Arc::new(Identity {
+        id: TaskId::mint(),
+        owner: owner.into(),
+        agent: agent.into(),
+        context_id: context.into(),
+        dialect: Dialect::V1,
+        created,
+        deadline: None,
+        output_modes: Vec::new(),
+    });
+    let status = TaskStatus { state: TaskState::Submitted.into(), ..TaskStatus::default() };
+    let task = Task { id: identity.id.to_string(), status: Some(status), ..Task::default() };
+    let event = Arc::new(Event::new(identity.id, 1, created, TaskState::Submitted, Payload::Task(task)));
+    store.create(NewTask { identity: identity.clone(), event, request: None }).await.unwrap();
+    identity
+}
+
+/// Notes how the agent knows a task; with a time: together with an event of it.
+async fn name(store: &Sqlite, identity: &Arc<Identity>, ids: (&str, &str), note_context: bool, time: Option<i64>) {
+    let events = time.map(|time| {
+        let status = TaskStatus { state: TaskState::Working.into(), ..TaskStatus::default() };
+        let update = TaskStatusUpdateEvent { status: Some(status), ..TaskStatusUpdateEvent::default() };
+        Arc::new(Event::new(identity.id, 2, time, TaskState::Working, Payload::StatusUpdate(update)))
+    });
+    let append = Append {
+        upstream: Some(Upstream { task_id: ids.0.into(), context_id: ids.1.into() }),
+        note_context,
+        ..Append::new(identity.clone(), 1, TaskState::Submitted, Vec::from_iter(events))
+    };
+    store.append(append).await.unwrap();
+}
+
+#[tokio::test]
+async fn how_agents_know_tasks_is_each_callers_and_agents_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let task = store_task(&store, "me", "a", "c", 1).await;
+    let linked =
+        async |owner: &str, agent: &str, id: &str| store.linked(owner.into(), agent.into(), id.into()).await.unwrap();
+    assert_eq!(store.link(TaskId::mint()).await.unwrap(), None);
+    let link = |task_id: &str, context_id: &str| {
+        let upstream = Upstream { task_id: task_id.into(), context_id: context_id.into() };
+        Some(Link { owner: "me".into(), agent: "a".into(), upstream })
+    };
+    assert_eq!(store.link(task.id).await.unwrap(), link("", ""));
+    assert_eq!(linked("me", "a", "").await, None, "a task without a name is not found by none");
+
+    name(&store, &task, ("t", "x"), false, None).await;
+    assert_eq!(store.link(task.id).await.unwrap(), link("t", "x"));
+    assert_eq!(linked("me", "a", "t").await, Some(task.id));
+    for (owner, agent, id) in [("you", "a", "t"), ("me", "b", "t"), ("me", "a", "u"), ("me", "a", "T")] {
+        assert_eq!(linked(owner, agent, id).await, None, "{owner} {agent} {id}");
+    }
+    // An agent that uses an id again means its newest task.
+    let newer = store_task(&store, "me", "a", "c", 2).await;
+    name(&store, &newer, ("t", "x"), false, None).await;
+    assert_eq!(linked("me", "a", "t").await, Some(newer.id));
+    // Another name takes the place of the first.
+    name(&store, &newer, ("u", "y"), false, None).await;
+    assert_eq!((linked("me", "a", "t").await, linked("me", "a", "u").await), (Some(task.id), Some(newer.id)));
+    store.close().await;
+
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.link(newer.id).await.unwrap(), link("u", "y"));
+    assert_eq!(store.task(newer.id).await.unwrap().unwrap().upstream, link("u", "y").unwrap().upstream);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn conversations_are_noted_where_that_is_asked_and_forgotten_when_their_time_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let context = async |owner: &str, agent: &str, context: &str| {
+        store.upstream_context(owner.into(), agent.into(), context.into()).await.unwrap()
+    };
+    let quiet = store_task(&store, "me", "a", "quiet", 100).await;
+    name(&store, &quiet, ("t-1", "x"), false, None).await;
+    assert_eq!(context("me", "a", "quiet").await, None);
+
+    let old = store_task(&store, "me", "a", "old", 100).await;
+    name(&store, &old, ("t-2", "x-old"), true, None).await;
+    let used = store_task(&store, "me", "a", "used", 100).await;
+    name(&store, &used, ("t-3", "x-used"), true, Some(110)).await;
+    assert_eq!(context("me", "a", "old").await.as_deref(), Some("x-old"));
+    for (owner, agent, id) in [("you", "a", "old"), ("me", "b", "old"), ("me", "a", "x-old")] {
+        assert_eq!(context(owner, agent, id).await, None, "{owner} {agent} {id}");
+    }
+    // A later task of the conversation notes it anew, perhaps under another name.
+    let later = store_task(&store, "me", "a", "used", 150).await;
+    name(&store, &later, ("t-4", "x-new"), true, Some(200)).await;
+    assert_eq!(context("me", "a", "used").await.as_deref(), Some("x-new"));
+
+    // Nothing goes without a limit, or before its time.
+    store.purge(None, 1000, 10).await.unwrap();
+    store.purge(Some(100), 1000, 10).await.unwrap();
+    assert_eq!(context("me", "a", "old").await.as_deref(), Some("x-old"));
+    store.purge(Some(200), 1000, 10).await.unwrap();
+    assert_eq!(context("me", "a", "old").await, None);
+    assert_eq!(context("me", "a", "used").await.as_deref(), Some("x-new"));
+    store.purge(Some(201), 1000, 10).await.unwrap();
+    assert_eq!(context("me", "a", "used").await, None);
+    // The open tasks stay, and know their own conversations.
+    assert_eq!(store.link(old.id).await.unwrap().unwrap().upstream.context_id, "x-old");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_keeps_its_tasks() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = echo(dir.path());
+    let done = run(&engine, submit("hello")).await;
+    let asked = run(&engine, submit("ask: who?")).await;
+    engine.stop().await;
+    // As version 1 left it: what the later ones added is taken away.
+    let file = rusqlite::Connection::open(dir.path().join("gateway.db")).unwrap();
+    file.execute_batch(
+        "DROP TABLE contexts;
+         DROP INDEX upstream_tasks;
+         ALTER TABLE tasks DROP COLUMN upstream_task;
+         ALTER TABLE tasks DROP COLUMN upstream_context;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(file);
+
+    let (agent, mut script) = scripted(Recovery::Fail);
+    let engine = start(dir.path(), vec![("echo".into(), agent)], Settings::default(), 0);
+    assert_eq!(engine.get(&me(), done.id, None).await.unwrap().task, done.task);
+    assert_eq!(engine.get(&me(), asked.id, None).await.unwrap().task, asked.task);
+    assert_eq!(engine.list(&me(), ListQuery::default()).await.unwrap().total, 2);
+    let mut answer = submit("Ada");
+    answer.message.task_id = asked.id.to_string();
+    let submitted = engine.submit(&me(), answer).await.unwrap();
+    let turn = script.turn().await;
+    assert_eq!((turn.turn.upstream.task_id.as_str(), text(&turn.turn.message)), ("", "Ada".into()));
+    // What the later versions keep is kept for it from now on.
+    turn.say(Update::Known(Upstream { task_id: "t".into(), context_id: "x".into() })).await;
+    turn.say(status(TaskState::Completed)).await;
+    submitted.outcome(None, None).await.unwrap();
+    engine.stop().await;
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.link(asked.id).await.unwrap().unwrap().upstream.task_id, "t");
+    let context = store.upstream_context("".into(), "echo".into(), asked.task.context_id).await.unwrap();
+    assert_eq!(context.as_deref(), Some("x"));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_conversation_is_remembered_as_long_as_its_newest_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.db");
+    let agents = |agent| vec![("a".to_owned(), agent)];
+    for turn_of_talk in ["first", "second"] {
+        let (agent, mut script) = scripted(Recovery::Fail);
+        let engine = start(dir.path(), agents(agent), Settings::default(), 0);
+        let mut go = submit(turn_of_talk);
+        go.message.context_id = "talk".into();
+        let submitted = engine.submit(&me(), go).await.unwrap();
+        let turn = script.turn().await;
+        let told = turn.turn.upstream.context_id.clone();
+        assert_eq!(told == "x", turn_of_talk == "second");
+        turn.say(Update::Known(Upstream { task_id: turn_of_talk.into(), context_id: "x".into() })).await;
+        turn.say(status(TaskState::Completed)).await;
+        submitted.outcome(None, None).await.unwrap();
+        engine.stop().await;
+        // As if that had been long ago.
+        let file = rusqlite::Connection::open(&file).unwrap();
+        let noted: i64 = file.query_row("SELECT noted FROM contexts", [], |row| row.get(0)).unwrap();
+        assert!(noted > 1, "not noted by the {turn_of_talk} task");
+        file.execute("UPDATE contexts SET noted = 1", []).unwrap();
+    }
 }

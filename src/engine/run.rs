@@ -429,6 +429,10 @@ impl Runner {
     async fn end_idle(mut self, ending: Ending, metadata: Option<Struct>) {
         self.told = self.log.dispatched || self.known;
         self.context = translate::context_for(&self.log.identity);
+        // Somebody else may have ended it before this runner was known.
+        if self.reload().await.is_err() {
+            return;
+        }
         let _ = self.end(ending, metadata).await;
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 use a2a_gateway::{
     agent::{Agent, AgentError, Cancel, Echo, Recovery, Turn, Update, UpdateStream},
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
-    error::Error,
+    error::{Error, ErrorKind},
     metrics::Metrics,
     proto::a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
     store::{
@@ -176,9 +177,15 @@ pub fn chunk(id: &str, text: &str, append: bool) -> Update {
 /// An agent that the test plays: it hears of each turn and says what the agent says.
 pub struct Scripted {
     recovery: Recovery,
+    max_concurrency: Option<usize>,
     turns: mpsc::UnboundedSender<Played>,
     canceled: mpsc::UnboundedSender<String>,
+    cancels: mpsc::UnboundedSender<Cancel>,
+    answers: Arc<Mutex<VecDeque<CancelAnswer>>>,
 }
+
+/// What a scripted agent says to a cancel.
+pub type CancelAnswer = Result<Vec<Update>, AgentError>;
 
 /// One turn of a scripted agent.
 pub struct Played {
@@ -202,6 +209,11 @@ impl Played {
         self.say.send(Err(AgentError::failed(why))).await.unwrap();
     }
 
+    /// Refuses the message.
+    pub async fn refuse(&self, kind: ErrorKind, why: &str) {
+        self.say.send(Err(AgentError::refused(kind, why))).await.unwrap();
+    }
+
     /// Waits until the engine has dropped the turn.
     pub async fn dropped(&self) {
         self.say.closed().await;
@@ -213,9 +225,18 @@ pub struct Script {
     pub turns: mpsc::UnboundedReceiver<Played>,
     /// The ids of tasks that the agent was asked to cancel.
     pub canceled: mpsc::UnboundedReceiver<String>,
+    /// What it was asked then.
+    pub cancels: mpsc::UnboundedReceiver<Cancel>,
+    answers: Arc<Mutex<VecDeque<CancelAnswer>>>,
 }
 
 impl Script {
+    /// What the agent is to answer to the next cancel that has no answer yet; without one it answers nothing more than that
+    /// it was done.
+    pub fn answer_cancel(&self, answer: CancelAnswer) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
     /// The next turn.
     pub async fn turn(&mut self) -> Played {
         tokio::time::timeout(Duration::from_secs(10), self.turns.recv()).await.expect("no turn came").unwrap()
@@ -224,10 +245,18 @@ impl Script {
 
 /// A scripted agent and the test's side of it.
 pub fn scripted(recovery: Recovery) -> (Arc<dyn Agent>, Script) {
+    scripted_for(recovery, None)
+}
+
+/// One that runs at most so many turns at the same time.
+pub fn scripted_for(recovery: Recovery, max_concurrency: Option<usize>) -> (Arc<dyn Agent>, Script) {
     let (turns, turns_heard) = mpsc::unbounded_channel();
     let (canceled, canceled_heard) = mpsc::unbounded_channel();
-    let agent = Scripted { recovery, turns, canceled };
-    (Arc::new(agent), Script { turns: turns_heard, canceled: canceled_heard })
+    let (cancels, cancels_heard) = mpsc::unbounded_channel();
+    let answers = Arc::new(Mutex::default());
+    let agent = Scripted { recovery, max_concurrency, turns, canceled, cancels, answers: Arc::clone(&answers) };
+    let script = Script { turns: turns_heard, canceled: canceled_heard, cancels: cancels_heard, answers };
+    (Arc::new(agent), script)
 }
 
 impl Agent for Scripted {
@@ -237,6 +266,10 @@ impl Agent for Scripted {
 
     fn recovery(&self) -> Recovery {
         self.recovery
+    }
+
+    fn max_concurrency(&self) -> Option<usize> {
+        self.max_concurrency
     }
 
     fn run(&self, turn: Turn) -> UpdateStream {
@@ -254,7 +287,9 @@ impl Agent for Scripted {
     }
 
     fn cancel(&self, cancel: Cancel) -> BoxFuture<'static, Result<Vec<Update>, AgentError>> {
-        let _ = self.canceled.send(cancel.task.id);
-        futures::future::ready(Ok(Vec::new())).boxed()
+        let _ = self.canceled.send(cancel.task.id.clone());
+        let _ = self.cancels.send(cancel);
+        let answer = self.answers.lock().unwrap().pop_front();
+        futures::future::ready(answer.unwrap_or_else(|| Ok(Vec::new()))).boxed()
     }
 }

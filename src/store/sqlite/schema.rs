@@ -111,3 +111,47 @@ pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(connection: &Connection) -> Vec<(String, Vec<String>)> {
+        let mut tables = connection.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+        let tables = tables.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+        let columns = |table: &str| -> Vec<String> {
+            let mut columns = connection.prepare("SELECT name || ' ' || type FROM pragma_table_info(?1)").unwrap();
+            columns.query_map([table], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        tables.map(|table| (table.clone(), columns(&table))).collect()
+    }
+
+    #[test]
+    fn each_version_is_brought_to_the_newest_with_its_rows() {
+        let mut new = Connection::open_in_memory().unwrap();
+        migrate(&mut new).unwrap();
+        for version in 1..=MIGRATIONS.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+            for migration in &MIGRATIONS[..version] {
+                old.execute_batch(migration).unwrap();
+            }
+            old.pragma_update(None, "user_version", version).unwrap();
+            old.execute_batch(
+                "INSERT INTO tasks (id, owner, agent, context, dialect, created, output_modes, state, updated, head)
+                 VALUES (x'01', 'o', 'a', 'c', 0, 1, '', 2, 3, 4)",
+            )
+            .unwrap();
+            // Twice: the second time there is nothing to do.
+            for _ in 0..2 {
+                migrate(&mut old).unwrap();
+                assert_eq!(schema(&old), schema(&new), "from version {version}");
+                let row = old.query_row("SELECT owner, head, upstream_task, upstream_context FROM tasks", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                });
+                let expected: (String, i64, String, String) = ("o".into(), 4, String::new(), String::new());
+                assert_eq!(row.unwrap(), expected);
+            }
+        }
+    }
+}

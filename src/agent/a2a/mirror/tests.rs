@@ -422,7 +422,7 @@ proptest! {
         last in prop::sample::select(vec![TaskState::Completed, TaskState::Failed, TaskState::Canceled, TaskState::Rejected]),
     ) {
         let (events, tasks) = lived(&deeds, last);
-        let states: HashSet<String> = tasks.iter().flat_map(|task| contents(task)).map(|one| format!("{one:?}")).collect();
+        let states: HashSet<String> = tasks.iter().flat_map(contents).map(|one| format!("{one:?}")).collect();
         let mut mirror = first_turn();
         let mut told = begun();
         let (mut at, mut live, mut names) = (0, true, 0);
