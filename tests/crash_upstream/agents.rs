@@ -62,6 +62,10 @@ pub enum Order {
     Stop,
     /// Be there again, with all tasks.
     Resume,
+    /// Do no work.
+    Rest,
+    /// Go on with the work.
+    Work,
     /// End.
     End,
 }
@@ -125,16 +129,19 @@ struct Turn {
 async fn work(mut auto: Auto, mut random: Random, mut orders: mpsc::UnboundedReceiver<(Order, oneshot::Sender<()>)>) {
     let mut turns: Vec<Turn> = Vec::new();
     let mut ticks = interval(TICK);
+    let mut rests = false;
     loop {
         tokio::select! {
             turn = auto.turn() => turns.push(Turn::of(&turn)),
-            _ = ticks.tick() => turns.retain_mut(|turn| random.below(3) == 0 || turn.goes_on(&auto)),
+            _ = ticks.tick(), if !rests => turns.retain_mut(|turn| random.below(3) == 0 || turn.goes_on(&auto)),
             order = orders.recv() => {
                 let Some((order, done)) = order else { return };
                 match order {
                     Order::Cut => auto.restart().await,
                     Order::Stop => auto.stop().await,
                     Order::Resume => auto.resume(),
+                    Order::Rest => rests = true,
+                    Order::Work => rests = false,
                     Order::End => {}
                 }
                 let _ = done.send(());

@@ -262,6 +262,7 @@ impl Client {
         let Some(id) = self.begin(&story.plan.clone()).await else { return story };
         story.id = Some(id.clone());
         let mut cancel = story.plan.cancel;
+        let mut canceled = false;
         loop {
             let after = story.events.len() as i64;
             let mut stream = match self.watch(&id, after).await {
@@ -279,9 +280,9 @@ impl Client {
                         let asked = state(&event) == Some(TaskState::InputRequired);
                         story.events.push(event);
                         if cancel.is_some_and(|after| story.events.len() >= after) {
-                            cancel = None;
+                            (cancel, canceled) = (None, true);
                             self.cancel(&story.plan, &id).await;
-                        } else if asked {
+                        } else if asked && !canceled {
                             let name = story.plan.text.split(' ').next().unwrap();
                             let text = format!("{name}/{} 3", story.answers.len() + 1);
                             story.answers.push(text.clone());

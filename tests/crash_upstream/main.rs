@@ -178,8 +178,10 @@ async fn what_was_never_sent_is_sent_after_a_crash() {
     let agents = AGENTS.map(|(name, face, _)| Agent::start(name, face, Random(1), 0));
     let mut place = Place::start(data.path(), &agents, "fail");
     // One that the agent has, and others behind it that wait for a place.
-    let mut tasks = vec![begin(&place, NARROW, "first 60").await];
+    let mut tasks = vec![begin(&place, NARROW, "first 20").await];
     until(&place, &tasks[0], |state| state == TaskState::Working).await;
+    let narrow = agents.iter().find(|agent| agent.name == NARROW).unwrap();
+    narrow.order(Order::Rest).await;
     for n in 0..3 {
         tasks.push(begin(&place, NARROW, &format!("queued-{n} 2")).await);
     }
@@ -191,6 +193,7 @@ async fn what_was_never_sent_is_sent_after_a_crash() {
     }
     place.kill(async {}).await;
     join_all(agents.iter().map(|agent| agent.order(Order::Resume))).await;
+    narrow.order(Order::Work).await;
     for task in &tasks {
         until(&place, task, |state| state == TaskState::Completed).await;
     }
@@ -215,10 +218,12 @@ async fn until(place: &Place, id: &str, pass: impl Fn(TaskState) -> bool) {
     let mut events = place.client().await.watch(id, 0).await.unwrap();
     let come = async {
         loop {
-            let event = events.message().await.unwrap().expect("it settled otherwise");
-            if state(&event).is_some_and(&pass) {
+            let event = events.message().await.unwrap().expect("it ended");
+            let state = state(&event).unwrap_or_default();
+            if pass(state) {
                 return;
             }
+            assert_ne!(state, TaskState::Failed, "{event:?}");
         }
     };
     tokio::time::timeout(process::LIMIT, come).await.expect("it does not come to that");
