@@ -118,7 +118,7 @@ impl Client {
         let next = tokio::time::timeout(Duration::from_secs(30), self.generations.wait_for(|now| *now > old));
         match next.await {
             Ok(next) => self.generation = *next.unwrap(),
-            Err(_) => panic!("{what}: lost a gateway that lives: {cause:?}"),
+            Err(_) => panic!("{what}: lost gateway {old}, which lives: {cause:?}"),
         }
         self.http = http();
         if let Ok(grpc) = connect(&self.address).await {

@@ -55,6 +55,8 @@ enum End {
     Over,
     /// The agent closed it before.
     Closed,
+    /// It was lost before it said anything.
+    Mute(String),
     /// It failed.
     Failed(CallError),
 }
@@ -91,7 +93,7 @@ impl Running {
             Mode::Auto | Mode::Stream => {
                 let call = route.link.stream(self.request(false));
                 match self.inner.call(route, "SendStreamingMessage", call).await {
-                    Ok(events) => self.stream(route, events).await.map_err(Unsent::Failed),
+                    Ok(events) => self.stream(route, events).await,
                     Err(error) => self.not_streamed(route, error).await,
                 }
             }
@@ -144,41 +146,45 @@ impl Running {
     }
 
     /// Stays with the stream that the message opened.
-    async fn stream(&mut self, route: &Route, events: Events) -> Result<(), AgentError> {
+    async fn stream(&mut self, route: &Route, events: Events) -> Result<(), Unsent> {
         let end = self.consume(route, events).await;
         let known = !self.mirror.upstream.task_id.is_empty();
         let lost = match end {
             End::Over => return Ok(()),
             End::Closed => None,
+            // As a send that was lost.
+            End::Mute(text) => return self.not_sent(CallError::Lost(text)).await,
             End::Failed(CallError::Refused { kind, text }) if !known || self.mirror.is_waiting() => {
-                return Err(refused(CallError::Refused { kind, text }));
+                return Err(Unsent::Failed(refused(CallError::Refused { kind, text })));
             }
-            End::Failed(error @ CallError::Malformed(_)) => return Err(refused(error)),
+            End::Failed(error @ CallError::Malformed(_)) => return Err(Unsent::Failed(refused(error))),
             End::Failed(error) => Some(error.to_string()),
         };
-        if known {
-            return self.follow(lost).await;
-        }
-        match lost {
+        let result = match lost {
+            lost if known => self.follow(lost).await,
             Some(text) => Err(unknown_fate(&text)),
             None => Err(refused(CallError::Malformed("its stream ended without saying anything".to_owned()))),
-        }
+        };
+        result.map_err(Unsent::Failed)
     }
 
     /// Tells what a stream says until the turn is over or the stream is.
     async fn consume(&mut self, route: &Route, mut events: Events) -> End {
+        let mut mute = true;
         loop {
             // A stream may be alive and yet have nothing more to say, since its agent has restarted behind it.
             let next = tokio::time::timeout(route.settings.idle_timeout, events.next()).await;
             let event = match next {
                 Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(CallError::Lost(text)))) if mute => return End::Mute(text),
                 Ok(Some(Err(error))) => return End::Failed(error),
                 Ok(None) => return End::Closed,
                 Err(_) => {
                     let text = format!("the stream said nothing for {:?}", route.settings.idle_timeout);
-                    return End::Failed(CallError::Lost(text));
+                    return if mute { End::Mute(text) } else { End::Failed(CallError::Lost(text)) };
                 }
             };
+            mute = false;
             let replied = matches!(event, Payload::Message(_));
             let updates = self.mirror.event(event);
             self.tell(updates).await;
