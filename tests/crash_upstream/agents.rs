@@ -38,7 +38,7 @@ pub fn asks(text: &str) -> bool {
 /// What agents were sent.
 #[derive(Default)]
 pub struct Seen {
-    /// How often each message came, by its id.
+    /// How often the agent had each message, by its id; 0: it was lost on its way.
     pub messages: HashMap<String, usize>,
     /// Every id that was named to an agent as that of a task or a context, and all text of the requests.
     pub words: Vec<String>,
@@ -113,8 +113,9 @@ impl Seen {
         self.words.extend([&request.task_id, &request.context_id, &request.text].map(Clone::clone));
         self.words.extend(request.references.iter().cloned());
         self.words.extend([&request.body, &request.metadata].map(ToString::to_string));
-        if request.operation.is_send() && fate != Fate::Unseen {
-            *self.messages.entry(request.message_id.clone()).or_default() += 1;
+        if request.operation.is_send() {
+            let count = self.messages.entry(request.message_id.clone()).or_default();
+            *count += usize::from(fate != Fate::Unseen);
         }
     }
 }

@@ -265,6 +265,7 @@ impl Client {
         let mut canceled = false;
         loop {
             let after = story.events.len() as i64;
+            let opened = self.generation;
             let mut stream = match self.watch(&id, after).await {
                 Ok(stream) => stream,
                 Err(status) => {
@@ -290,6 +291,8 @@ impl Client {
                         }
                     }
                     Ok(None) => return Story { losses: self.losses, ..story },
+                    // Answers and cancels may have met the next gateway before this stream is read on.
+                    Err(_) if self.generation > opened => break,
                     Err(status) => {
                         self.lost_grpc(&story.plan.text, &status).await;
                         break;

@@ -21,7 +21,7 @@ pub struct Tally {
     pub canceled: usize,
     /// Failed since nobody knows whether the agent had the message.
     pub unknown: usize,
-    /// Those of them that the agent never had.
+    /// Those of them whose message was not even sent: the gateway was killed when it was about to.
     pub unsent: usize,
     /// Messages that an agent had more than once.
     pub resent: usize,
@@ -176,7 +176,7 @@ fn check_outcome(
             // Nothing had come of it: else the agent had named the task, and it was to be taken up again.
             assert!(held.is_empty() && asked == 0, "{text}: {why}: {log:?}");
             tally.unknown += 1;
-            tally.unsent += usize::from(came[0].1 == 0);
+            tally.unsent += usize::from(!messages.contains_key(came[0].0));
         }
         other => panic!("{text}: {other:?}"),
     }
