@@ -228,3 +228,20 @@ async fn until(place: &Place, id: &str, pass: impl Fn(TaskState) -> bool) {
     };
     tokio::time::timeout(process::LIMIT, come).await.expect("it does not come to that");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_lost_on_its_way_is_asked_for_again() {
+    let data = tempfile::tempdir().unwrap();
+    let agents = AGENTS.map(|(name, face, _)| Agent::start(name, face, Random(1), 0));
+    let place = Place::start(data.path(), &agents, "fail");
+    let stories = AGENTS.into_iter().filter(|(.., can_ask)| *can_ask).map(|(agent, ..)| {
+        let text = "lost 2 ask".to_owned();
+        let plan = Plan { agent, door: Door::Grpc, text, cancel: None };
+        place.client().then(async |mut client| client.play(plan).await)
+    });
+    let stories = tokio::time::timeout(process::LIMIT, join_all(stories)).await.expect("it is not asked for again");
+    for story in stories {
+        assert_eq!(story.answers.len(), 2, "{story:?}");
+        assert_eq!(story.events.last().and_then(state), Some(TaskState::Completed), "{story:?}");
+    }
+}
