@@ -11,7 +11,7 @@ mod process;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use a2a_gateway::proto::{
@@ -22,7 +22,7 @@ use a2a_gateway::proto::{
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use process::{Gateway, chunks, connect, http, send_message, submit, texts};
+use process::{Gateway, Random, chunks, connect, http, seed, send_message, submit, texts};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -300,19 +300,6 @@ async fn all_logs(client: &mut Client) -> HashMap<String, Vec<TaskEvent>> {
     stream::iter(reading).buffer_unordered(16).collect().await
 }
 
-/// SplitMix64: numbers that only depend on the seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
 /// The work that goes on while gateways are killed.
 struct Work {
     submits: Vec<JoinHandle<Submits>>,
@@ -409,8 +396,6 @@ async fn check(work: Work, mut client: Client) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_nothing_is_lost_told_twice_or_told_too_early() {
-    let time = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = std::env::var("A2A_CRASH_SEED").map_or_else(|_| time(), |seed| seed.parse().unwrap());
-    eprintln!("A2A_CRASH_SEED={seed} kills at the same moments again");
+    let seed = seed();
     tokio::time::timeout(Duration::from_secs(60), scenario(seed)).await.expect("it takes seconds");
 }

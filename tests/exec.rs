@@ -500,15 +500,21 @@ async fn a_command_that_cannot_be_started_was_not_sent_anything() {
     }
     let refused = |why: &str| vec![Ok(Update::Sending), Ok(Update::NotSent), Err(AgentError::failed(why))];
     let missing = ExecSettings::new("script", vec!["/nowhere/prog".into()]);
-    assert_eq!(updates(missing).await, refused("cannot start `prog`: No such file or directory"));
+    assert_eq!(updates(missing).await, refused("The command `prog` could not be started: No such file or directory."));
     let directory = ExecSettings { directory: Some("/nowhere".into()), ..sh(":") };
-    assert_eq!(updates(directory).await, refused("cannot start `sh`: its working directory is not there"));
-    assert_eq!(updates(ExecSettings::new("none", Vec::new())).await, refused("cannot start ``: no program is set"));
+    assert_eq!(
+        updates(directory).await,
+        refused("The command `sh` could not be started: its working directory is not there.")
+    );
+    assert_eq!(
+        updates(ExecSettings::new("none", Vec::new())).await,
+        refused("The command `` could not be started: no program is set.")
+    );
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     fs::write(&data, "no program").unwrap();
     let file = ExecSettings::new("script", vec![data.to_str().unwrap().into()]);
-    assert_eq!(updates(file).await, refused("cannot start `data`: Permission denied"));
+    assert_eq!(updates(file).await, refused("The command `data` could not be started: Permission denied."));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use a2a_gateway::proto::{
@@ -238,4 +238,25 @@ pub fn texts(parts: &[Part]) -> Vec<&str> {
 /// What `slow: n` and `burst: n` make.
 pub fn chunks(n: usize) -> Vec<String> {
     (1..=n).map(|i| format!("chunk {i}/{n}\n")).collect()
+}
+
+/// SplitMix64: numbers that only depend on the seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// The seed of a test that kills at random: of `A2A_CRASH_SEED`, or else of the clock. Told, for the case of a failure.
+pub fn seed() -> u64 {
+    let time = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = std::env::var("A2A_CRASH_SEED").map_or_else(|_| time(), |seed| seed.parse().unwrap());
+    eprintln!("A2A_CRASH_SEED={seed} kills at the same moments again");
+    seed
 }

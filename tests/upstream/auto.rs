@@ -11,9 +11,25 @@ use a2a_gateway::proto::a2a::{Role, TaskState};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Call, Face, Operation, Options, PATIENCE, Upstream,
+    Call, Face, Operation, Options, PATIENCE, Request, Upstream,
     model::{Event, Kind, Snapshot, is_turn_over, said},
 };
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// The connection is reset before the agent has seen it.
+    Unseen,
+    /// The agent does what is asked, and the connection is reset before it answers.
+    Unanswered,
+    /// The same, but a stream that was asked for has just begun.
+    CutOff,
+}
+
+/// Decides over each call as it comes.
+pub type Sieve = Box<dyn FnMut(&Request) -> Fate + Send>;
 
 /// The agent.
 pub struct Auto {
@@ -56,6 +72,11 @@ struct Entry {
 impl Auto {
     /// On free ports, with an empty table.
     pub fn start(face: Face, options: Options) -> Self {
+        Self::start_with(face, options, Box::new(|_| Fate::Answered))
+    }
+
+    /// With calls that go wrong.
+    pub fn start_with(face: Face, options: Options, mut sieve: Sieve) -> Self {
         let mut upstream = Upstream::start(face, options);
         let (_, none) = mpsc::unbounded_channel();
         let mut calls = std::mem::replace(&mut upstream.calls, none);
@@ -66,7 +87,10 @@ impl Auto {
         tokio::spawn(async move {
             while let Some(call) = calls.recv().await {
                 match call {
-                    Ok(call) => serving.answer(call),
+                    Ok(call) => {
+                        let fate = sieve(&call);
+                        serving.answer(call, fate);
+                    }
                     Err(violation) => serving.violations.lock().unwrap().push(violation),
                 }
             }
@@ -185,16 +209,20 @@ impl Entry {
 }
 
 impl Table {
-    fn answer(self: &Arc<Self>, call: Call) {
+    fn answer(self: &Arc<Self>, call: Call, fate: Fate) {
         let mut tasks = self.tasks.lock().unwrap();
         match call.operation {
-            Operation::Send { .. } | Operation::Stream => self.take(&mut tasks, call),
+            _ if fate == Fate::Unseen => {
+                self.counted(call.operation);
+                call.reset();
+            }
+            Operation::Send { .. } | Operation::Stream => self.take(&mut tasks, call, fate),
             Operation::Get | Operation::Cancel | Operation::Subscribe => match tasks.get_mut(&call.task_id) {
                 None => {
                     self.counted(call.operation);
                     call.error(Kind::TaskNotFound);
                 }
-                Some(entry) => self.look_up(entry, call),
+                Some(entry) => self.look_up(entry, call, fate),
             },
         }
     }
@@ -204,9 +232,15 @@ impl Table {
         self.counts.send_modify(|counts| *counts.entry(operation).or_default() += 1);
     }
 
-    fn look_up(self: &Arc<Self>, entry: &mut Entry, call: Call) {
+    fn look_up(self: &Arc<Self>, entry: &mut Entry, call: Call, fate: Fate) {
         let operation = call.operation;
         match operation {
+            _ if fate != Fate::Answered => {
+                if operation == Operation::Cancel && !entry.snapshot.is_done() {
+                    entry.status(TaskState::Canceled, "");
+                }
+                cut(call, fate);
+            }
             Operation::Get => {
                 let shown = entry.shown(call.history_length);
                 call.task(&shown);
@@ -228,7 +262,7 @@ impl Table {
     }
 
     /// Takes a message: for a new task, or for one that is there.
-    fn take(self: &Arc<Self>, tasks: &mut BTreeMap<String, Entry>, call: Call) {
+    fn take(self: &Arc<Self>, tasks: &mut BTreeMap<String, Entry>, call: Call, fate: Fate) {
         let operation = call.operation;
         let snapshot = call.snapshot(TaskState::Submitted);
         let entry = if call.task_id.is_empty() || self.face == Face::Praison {
@@ -248,6 +282,7 @@ impl Table {
             entry
         };
         match operation {
+            _ if fate != Fate::Answered => cut(call, fate),
             Operation::Stream => {
                 entry.unseen = self.face == Face::Praison;
                 tokio::spawn(play(call, Some(entry.snapshot.clone()), entry.watch()));
@@ -275,6 +310,15 @@ impl Table {
             Some(shown) => call.task(&shown),
             None => call.error(Kind::TaskNotFound),
         }
+    }
+}
+
+/// Ends the connection of a call.
+fn cut(call: Call, fate: Fate) {
+    if fate == Fate::CutOff && call.operation.is_stream() {
+        tokio::spawn(call.stream().reset());
+    } else {
+        call.reset();
     }
 }
 

@@ -36,7 +36,7 @@ use http::Response;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-pub use auto::Auto;
+pub use auto::{Auto, Fate, Sieve};
 pub use call::{Call, Stream};
 pub use model::{Event, Kind, Snapshot};
 pub use request::{Operation, Request};

@@ -166,10 +166,13 @@ impl Connection {
                 Ok(route) => return Ok(route.clone()),
                 Err(problem) => problem.clone(),
             };
+            // As long as somebody waits, the agent is looked for often.
             self.shared.bell.notify_one();
-            match timeout_at(until, known.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(problem),
+            let ring = (Instant::now() + RETRY_WAITED).min(until);
+            match timeout_at(ring, known.changed()).await {
+                Ok(Err(_)) => return Err(problem),
+                Err(_) if Instant::now() >= until => return Err(problem),
+                Ok(Ok(())) | Err(_) => {}
             }
         }
     }
@@ -199,7 +202,7 @@ async fn keep(shared: Arc<Shared>) {
         let settings = changes.borrow_and_update().clone();
         // It was made from the same settings when they were taken.
         let Ok(client) = Client::new(&settings) else { return };
-        let keeper = Keeper { shared: shared.clone(), settings, client: Arc::new(client), fetched: None };
+        let keeper = Keeper { shared: shared.clone(), settings, client: Arc::new(client), fetched: None, misses: 0 };
         tokio::select! {
             () = keeper.run() => {}
             changed = changes.changed() => if changed.is_err() { return },
@@ -213,13 +216,19 @@ struct Keeper {
     settings: Arc<Settings>,
     client: Arc<Client>,
     fetched: Option<Fetched>,
+    /// Looks in a row that found nothing.
+    misses: u32,
 }
 
 impl Keeper {
     async fn run(mut self) {
         let mut pause = RETRY.0;
-        if self.settings.interface.is_some() {
+        if let Some(interface) = self.settings.interface {
             self.take(None);
+            if interface.binding == Binding::Grpc {
+                // There is no card to be had from a gRPC port.
+                return std::future::pending().await;
+            }
         }
         loop {
             let looked = discover(&self.client, &self.settings, self.fetched.as_ref()).await;
@@ -227,12 +236,14 @@ impl Keeper {
                 Ok(fetched) => {
                     *self.shared.unreached() = None;
                     let due = fetched.fresh_until;
+                    self.misses = 0;
                     self.take(Some(&fetched));
                     self.fetched = Some(fetched);
                     pause = RETRY.0;
                     due
                 }
                 Err(error) => {
+                    self.misses += 1;
                     self.miss(&error);
                     pause = (pause * 2).min(RETRY.1);
                     Instant::now() + pause
@@ -254,9 +265,11 @@ impl Keeper {
         let route = self.route(fetched);
         let before = self.shared.known.borrow().route.as_ref().map(|route| route.offer.clone()).map_err(Clone::clone);
         match (&before, &route) {
-            (Err(_), Ok(route)) => tracing::info!(agent = name, url = route.offer.url, "the agent was found"),
+            (Err(_), Ok(route)) => {
+                tracing::info!(agent = name, url = without_query(&route.offer.url), "the agent was found")
+            }
             (Ok(old), Ok(new)) if *old != new.offer => {
-                tracing::info!(agent = name, url = new.offer.url, "the agent offers another interface");
+                tracing::info!(agent = name, url = without_query(&new.offer.url), "the agent offers another interface");
             }
             (_, Err(problem)) => tracing::warn!(agent = name, problem, "the agent cannot be called"),
             (Ok(_), Ok(_)) => {}
@@ -286,10 +299,17 @@ impl Keeper {
                 tenant: String::new(),
             },
             (None, Some(fetched)) => {
-                let offers = &fetched.card.offers;
-                choose(offers, settings).cloned().ok_or_else(|| {
-                    let names: Vec<_> = offers.iter().map(|offer| offer.binding.as_str()).collect();
-                    format!("its card offers no interface that the gateway speaks, only: [{}]", names.join(", "))
+                let mut offers = fetched.card.offers.clone();
+                let secret = !settings.headers.is_empty() && fetched.url.scheme() == "https";
+                // A card that was read in secret must not lead the agent's credentials into the open.
+                offers.retain(|offer| !secret || is_encrypted(&offer.url));
+                choose(&offers, settings).cloned().ok_or_else(|| {
+                    let names: Vec<_> = fetched.card.offers.iter().map(|offer| offer.binding.as_str()).collect();
+                    let secretly = if secret { " with encryption, which its credentials need" } else { "" };
+                    format!(
+                        "its card offers no interface that the gateway speaks{secretly}; it offers: [{}]",
+                        names.join(", ")
+                    )
                 })?
             }
             (None, None) => return Err("it has no card".to_owned()),
@@ -315,15 +335,20 @@ impl Keeper {
         let name = &self.settings.name;
         if self.fetched.is_some() || self.settings.interface.is_some() {
             tracing::debug!(agent = name, %error, "the card cannot be read again");
-            if let CallError::Unreached(text) = error {
-                *self.shared.unreached() = Some(text.clone());
+            match error {
+                CallError::Unreached(text) => *self.shared.unreached() = Some(text.clone()),
+                CallError::Refused { .. } | CallError::Malformed(_) => *self.shared.unreached() = None,
+                CallError::Busy { .. } | CallError::Lost(_) => {}
             }
             return;
         }
         let problem = error.to_string();
         let told = self.shared.known.borrow().route.as_ref().is_err_and(|before| *before == problem);
-        if !told {
+        // An agent that starts together with the gateway is no news at once.
+        if self.misses == 2 || (self.misses > 2 && !told) {
             tracing::warn!(agent = name, problem, "the agent cannot be reached; tasks for it wait");
+        }
+        if !told {
             self.shared.known.send_modify(|known| known.route = Err(problem));
         }
     }
@@ -335,6 +360,23 @@ fn route_is_kept(before: &Result<Route, String>, now: &Result<Route, String>) ->
         (Err(before), Err(now)) => before == now,
         _ => false,
     }
+}
+
+/// Whether calls to an interface's URL are encrypted. gRPC targets without a scheme are, where no port or 443 is named.
+fn is_encrypted(url: &str) -> bool {
+    match url.split_once("://") {
+        Some((scheme, _)) => matches!(scheme, "https" | "grpcs"),
+        None => {
+            let host = url.split('/').next().unwrap_or_default();
+            let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+            port.is_none_or(|port| port == "443")
+        }
+    }
+}
+
+/// Queries may hold keys.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
 }
 
 /// The card of an agent that has shown none.

@@ -72,3 +72,17 @@ pub enum CallError {
     #[error("{0}")]
     Malformed(String),
 }
+
+/// What proxies put into a 503 or UNAVAILABLE when they lost the agent after it had got the request.
+const TOO_LATE: [&str; 4] = ["connection termination", "remote reset", "local reset", "protocol error"];
+
+impl CallError {
+    /// The agent, or what stands before it, asks to try later; unless a proxy says so of an agent that has gone away in the
+    /// midst of the call.
+    pub fn busy(text: String, after: Option<Duration>) -> Self {
+        if after.is_none() && TOO_LATE.iter().any(|mark| text.contains(mark)) {
+            return Self::Lost(text);
+        }
+        Self::Busy { text, after }
+    }
+}

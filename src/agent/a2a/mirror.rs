@@ -43,7 +43,7 @@ pub struct Mirror {
     unnamed: Vec<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     parts: usize,
     digest: u64,
@@ -268,7 +268,9 @@ impl Mirror {
         let Some(sent) = history.iter().rposition(|message| message.message_id == self.sent) else { return };
         for message in &history[sent + 1..] {
             let id = &message.message_id;
-            let counts = message.role() == Role::Agent && !id.is_empty() && !message.parts.is_empty();
+            // PraisonAI's agents repeat the artifact as a message.
+            let repeats = self.artifacts.values().any(|told| *told == Told::of(&message.parts));
+            let counts = message.role() == Role::Agent && !id.is_empty() && !message.parts.is_empty() && !repeats;
             if counts && current.is_none_or(|current| current.message_id != *id) && self.messages.insert(id.clone()) {
                 self.waiting = false;
                 self.state = TaskState::Working;

@@ -36,7 +36,7 @@ const ANEW: u32 = 3;
 /// Runs a turn.
 pub async fn run(inner: Arc<Inner>, turn: Turn, emitter: Emitter) -> Result<(), AgentError> {
     let later = !turn.upstream.task_id.is_empty();
-    let mirror = Mirror::new(&turn.task, turn.upstream.clone(), &turn.message.message_id, later && !turn.resumed);
+    let mirror = Mirror::new(&turn.task, turn.upstream.clone(), &turn.message.message_id, later);
     let follow = turn.resumed && later;
     // The mirror has what is needed of it, and it may be large.
     let turn = Turn { task: Task { id: turn.task.id, ..Task::default() }, ..turn };
@@ -262,7 +262,8 @@ impl Running {
             if before != self.mirror.state() {
                 following.pauses.reset();
             }
-            if route.dialect == Dialect::V1 && route.mode == Mode::Stream {
+            // An agent that may not have the message has nothing to say: it is read until that is clear.
+            if route.dialect == Dialect::V1 && route.mode == Mode::Stream && !self.mirror.is_waiting() {
                 following.subscribe(&self.inner, &route, &id).await;
             }
             following.wait(&route).await;

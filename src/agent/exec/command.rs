@@ -35,7 +35,7 @@ impl Running {
     /// Starts the command for a turn. The error says why it cannot be started.
     pub fn start(shared: &Arc<Shared>, turn: &Turn, input: Vec<u8>) -> Result<Self, String> {
         let settings = &shared.settings;
-        let cannot = |why: &str| format!("cannot start `{}`: {why}", settings.program());
+        let cannot = |why: &str| format!("The command `{}` could not be started: {why}.", settings.program());
         let mut command = command(settings, turn).ok_or_else(|| cannot("no program is set"))?;
         let mut group = Group::spawn(&mut command).map_err(|error| cannot(&reason(settings, &error)))?;
         tracing::debug!(

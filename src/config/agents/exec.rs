@@ -36,7 +36,7 @@ pub(super) fn read(table: &mut Table<'_>) -> ExecAgent {
         input: table.find("input", |value| value.choice(&INPUTS)).unwrap_or(defaults.input),
         output: table.find("output", |value| value.choice(&OUTPUTS)).unwrap_or(defaults.output),
         timeout: table.find("timeout", |value| value.duration_or_zero(100 * MS..=365 * DAY)).flatten(),
-        grace: table.find("grace", |value| value.duration(Duration::ZERO..=600_000 * MS)).unwrap_or(defaults.grace),
+        grace: table.find("grace", |value| value.duration(Duration::ZERO..=8_000 * MS)).unwrap_or(defaults.grace),
         max_output: table.find("max_output", |v| v.size(1024..=1 << 30)).unwrap_or(defaults.max_output),
         description: table
             .find("description", |value| value.text().map(str::to_owned).ok_or("must be text".to_owned()))

@@ -69,7 +69,7 @@ fn refusal(status: &Status, cancels: bool) -> CallError {
         Code::Unauthenticated | Code::PermissionDenied => credentials(&text),
         // What gRPC's servers say of a request above their limit; it will be no smaller next time.
         Code::ResourceExhausted if text.contains("larger than max") => refused(None),
-        Code::Unavailable | Code::ResourceExhausted => CallError::Busy { after: retry_after(status), text },
+        Code::Unavailable | Code::ResourceExhausted => CallError::busy(text, retry_after(status)),
         Code::DeadlineExceeded | Code::Cancelled => CallError::Lost(format!("the agent broke the call off: {text}")),
         _ => refused(None),
     }
@@ -122,10 +122,10 @@ fn not_grpc(answer: &NotGrpc) -> CallError {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             credentials(&what)
         }
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => CallError::Busy {
-            text: format!("the agent is busy: {what}"),
-            after: answer.retry_after.map(|after| after.min(LONGEST_AFTER)),
-        },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let after = answer.retry_after.map(|after| after.min(LONGEST_AFTER));
+            CallError::busy(format!("the agent is busy: {what}"), after)
+        }
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
             CallError::Lost(format!("the way to the agent is broken: {what}"))
         }

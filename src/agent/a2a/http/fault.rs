@@ -62,7 +62,7 @@ pub(in crate::agent::a2a) fn refused(
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            CallError::Busy { text: text(said), after: retry_after(headers) }
+            CallError::busy(text(said), retry_after(headers))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CallError::Refused {
             kind: None,
