@@ -69,7 +69,7 @@ impl Runner {
             }
             match next(updates).now_or_never() {
                 Some(more) => update = more,
-                None => return Next::More,
+                None => return Next::Dry,
             }
         }
     }

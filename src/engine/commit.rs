@@ -47,7 +47,8 @@ impl Batch {
         matches!(self.events.last().map(|event| event.payload()), Some(Payload::Message(_)))
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.upstream.is_none() && self.dispatched.is_none()
     }
 }

@@ -214,6 +214,8 @@ enum Interruption {
 pub(super) enum Next {
     /// The turn goes on.
     More,
+    /// The turn goes on, and nothing more is ready.
+    Dry,
     /// The turn is over.
     Ended,
     /// The turn is over here, but the agent does not know.
@@ -330,12 +332,21 @@ impl Runner {
                 self.look_up(update).await?;
             }
             let mut batch = Batch::default();
-            let next = self.gather(first, &mut updates, &mut batch, &mut held);
+            let mut next = self.gather(first, &mut updates, &mut batch, &mut held);
+            while next == Next::Dry && !batch.is_empty() {
+                // What came over the network together is handed over by another task piece by piece: it gets its turn,
+                // which costs far less than a commit for each piece.
+                tokio::task::yield_now().await;
+                match self::next(&mut updates).now_or_never() {
+                    Some(more) => next = self.gather(more, &mut updates, &mut batch, &mut held),
+                    None => break,
+                }
+            }
             let direct = batch.is_direct_reply();
             self.commit(batch).await?;
             self.give_place_back();
             match next {
-                Next::More => {}
+                Next::More | Next::Dry => {}
                 Next::Ended => {
                     if !direct {
                         self.keep();
