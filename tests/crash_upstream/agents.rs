@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(4);
 /// The beginning of the first answer to a question, in a task of this name, that never arrives.
 const LOST: &str = "lost/1 ";
 
+/// The beginning of a message that an agent takes, if it is the first, and does not answer.
+const CUT: &str = "cut ";
+
 /// The chunks that a message makes.
 pub fn chunks(text: &str) -> Vec<String> {
     let mut words = text.split(' ');
@@ -80,15 +83,17 @@ impl Agent {
         let noted = seen.clone();
         let mut fates = Random(random.below(u64::MAX));
         let sieve = move |request: &Request| {
+            let mut noted = noted.lock().unwrap();
             let fate = match fates.below(odds.max(1) * 3) {
                 _ if request.operation.is_send() && request.text.starts_with(LOST) => Fate::Unseen,
+                _ if request.text.starts_with(CUT) && noted.messages.is_empty() => Fate::CutOff,
                 _ if odds == 0 => Fate::Answered,
                 0 => Fate::Unseen,
                 1 => Fate::Unanswered,
                 2 => Fate::CutOff,
                 _ => Fate::Answered,
             };
-            noted.lock().unwrap().note(request, fate);
+            noted.note(request, fate);
             fate
         };
         let auto = Auto::start_with(face, Options::default(), Box::new(sieve));
