@@ -34,6 +34,8 @@ pub struct Mirror {
     metadata: Option<Struct>,
     /// The message that the turn acts on.
     sent: String,
+    /// The caller's messages before it.
+    earlier: HashSet<String>,
     /// What the agent had said last before the turn.
     prior: Option<Message>,
     /// In a later turn: until the agent says something else than `prior`, an interrupted state is still the one that the
@@ -70,6 +72,12 @@ impl Mirror {
             artifacts: task.artifacts.iter().map(|known| (known.artifact_id.clone(), Told::of(&known.parts))).collect(),
             messages: messages.map(|message| message.message_id.clone()).collect(),
             metadata: task.metadata.clone(),
+            earlier: task
+                .history
+                .iter()
+                .filter(|message| message.role() == Role::User && message.message_id != sent)
+                .map(|message| message.message_id.clone())
+                .collect(),
             sent: sent.to_owned(),
             prior: task.history.iter().rev().find(said).cloned(),
             waiting: later,
@@ -92,10 +100,11 @@ impl Mirror {
         self.waiting
     }
 
-    /// The turn's message goes to an agent that knows the task: until the agent says something else, an interrupted state is
-    /// the one that the message answers.
-    pub fn wait_for_turn(&mut self) {
-        self.waiting = true;
+    /// Whether an agent that keeps the caller's messages shows that it has not got this turn's.
+    pub fn is_unsent(&self, history: &[Message]) -> bool {
+        self.waiting
+            && history.iter().any(|message| self.earlier.contains(&message.message_id))
+            && history.iter().all(|message| message.message_id != self.sent)
     }
 
     /// Takes what the agent shows now as its answer to the turn, though it is what it showed before.

@@ -29,7 +29,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// The first pause between two polls.
 const POLL: Duration = Duration::from_millis(100);
 /// How long an agent may still show the question of the turn before until it is believed to mean it.
-const STALE: Duration = Duration::from_secs(30);
+const STALE: Duration = Duration::from_secs(10);
+/// How long a message may take to show in the agent's task.
+const ARRIVAL: Duration = Duration::from_secs(2);
 /// How often a turn is begun anew at an agent that forgets its tasks.
 const ANEW: u32 = 3;
 
@@ -243,9 +245,9 @@ impl Running {
                 },
             };
             following.read(began);
-            if self.lacks_message(&task) {
-                self.mirror.wait_for_turn();
-                self.turn.resumed = false;
+            if self.lacks_message(&task, &following) {
+                self.anew += 1;
+                self.turn.queued = Instant::now();
                 return Box::pin(self.begin()).await;
             }
             let before = self.mirror.state();
@@ -313,11 +315,11 @@ impl Running {
         }
     }
 
-    /// Whether an agent whose task waits for an answer, after a restart of the gateway, shows that it never got this one.
-    fn lacks_message(&self, task: &Task) -> bool {
+    /// Whether the agent's task still waits for an answer and shows that it never got this one, which may then be sent
+    /// again.
+    fn lacks_message(&self, task: &Task, following: &Following) -> bool {
         let waits = task.status.as_ref().is_some_and(|status| state::is_interrupted(status.state()));
-        let has = |message: &Message| message.message_id == self.turn.message.message_id;
-        self.turn.resumed && self.later && waits && !task.history.is_empty() && !task.history.iter().any(has)
+        waits && self.anew < ANEW && following.begun.elapsed() > ARRIVAL && self.mirror.is_unsent(&task.history)
     }
 
     /// Tells what the agent's task has that has not been told; whether the turn is over.

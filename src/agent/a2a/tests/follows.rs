@@ -144,7 +144,8 @@ async fn reads_that_fail_are_tried_again_until_patience_ends() {
     assert_eq!(words, [""; 0]);
     assert_eq!(error.unwrap().text, "The agent could not be reached for 60s: connection refused");
     let waited = last - heard;
-    assert!(waited >= PATIENCE && waited < PATIENCE + ms(10), "{waited:?}");
+    // It begins with the first read that fails, a poll's pause later.
+    assert!(waited >= PATIENCE && waited < PATIENCE + ms(200), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +166,7 @@ async fn a_busy_agent_is_read_when_it_says_but_not_later_than_patience_allows() 
 #[tokio::test(start_paused = true)]
 async fn answers_that_cannot_be_followed_end_the_turn_with_a_text_that_helps() {
     let cases = [
-        (refusal(ErrorKind::UnsupportedOperation), "does not let its tasks be read (no)"),
+        (refusal(ErrorKind::UnsupportedOperation), "does not let its tasks be read"),
         (CallError::Malformed("<html>".into()), "The agent's answer is not A2A: <html>"),
         (refusal(ErrorKind::TaskNotFound), "The agent no longer knows the task"),
     ];
@@ -295,8 +296,10 @@ async fn the_question_of_the_turn_before_is_taken_for_an_answer_only_when_it_sta
 
     play.run(second_turn());
     play.sent().await.1.send(Ok(Answer::Task(shown()))).unwrap();
-    for _ in 0..7 {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() <= Duration::from_secs(10) {
         play.got().await.1.send(Ok(shown())).unwrap();
     }
+    play.got().await.1.send(Ok(shown())).unwrap();
     assert_eq!(play.end().await, (vec!["sending".into(), "input-required your name?".into()], None));
 }
