@@ -31,6 +31,14 @@ pub struct Tally {
     pub losses: usize,
 }
 
+/// Waits until every task has settled, those among them of whose begin nobody has heard.
+pub async fn settled(client: &mut Client) {
+    for record in all_tasks(client).await.into_values().flatten() {
+        let log = client.watch(&record.task.unwrap().id, 0).await.unwrap();
+        log.try_for_each(|_| std::future::ready(Ok(()))).await.unwrap();
+    }
+}
+
 /// Holds the stories, the gateway and what the agents were sent against each other. `resends`: messages whose fate is
 /// unknown are sent again.
 pub async fn check(stories: &[Story], client: &mut Client, seen: &[Seen], resends: bool) -> Tally {

@@ -26,7 +26,7 @@ use tokio::{net::TcpSocket, sync::watch, task::block_in_place};
 
 use agents::{Agent, Order, Seen};
 use caller::{Client, Door, Plan, Stories, state, work};
-use check::check;
+use check::{check, settled};
 use process::{Gateway, Random, seed};
 use upstream::Face;
 
@@ -144,6 +144,8 @@ async fn chaos(seed: u64, on_lost: &str) {
     for worker in workers {
         worker.await.unwrap();
     }
+    let mut client = place.client().await;
+    settled(&mut client).await;
     let mut seen = Vec::new();
     for agent in agents {
         let noted = agent.seen.clone();
@@ -151,7 +153,7 @@ async fn chaos(seed: u64, on_lost: &str) {
         seen.push(std::mem::take(&mut *noted.lock().unwrap()));
     }
     let stories = std::mem::take(&mut *stories.lock().unwrap());
-    let tally = check(&stories, &mut place.client().await, &seen, on_lost == "resend").await;
+    let tally = check(&stories, &mut client, &seen, on_lost == "resend").await;
     eprintln!("{on_lost}: {rounds} kills, {} stories: {tally:?}", stories.len());
     assert!(tally.losses as u64 >= rounds, "{tally:?}");
     assert!(tally.completed > stories.len() / 2, "{tally:?}");
