@@ -30,6 +30,12 @@ pub enum ErrorKind {
     VersionNotSupported,
     /// No agent of this name is configured.
     AgentNotFound,
+    /// No such webhook, or not this caller's.
+    WebhookNotFound,
+    /// No such delivery, or not this caller's.
+    DeliveryNotFound,
+    /// The task, agent or caller has as many webhooks as it may.
+    WebhookLimit,
     /// The request id was used with other content.
     RequestIdReused,
     /// The position to resume from has been removed from the log.

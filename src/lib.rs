@@ -15,6 +15,7 @@ pub mod proto;
 pub mod server;
 pub mod store;
 pub mod task;
+pub mod webhook;
 pub mod wire;
 
 use std::{
@@ -135,7 +136,14 @@ impl Gateway {
         let store = Sqlite::open(&store_settings(&config), hub.clone(), metrics.clone())
             .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
         let settings = engine_settings(&config);
-        let engine = Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics: metrics.clone() });
+        let engine = Engine::start(Parts {
+            store: Arc::new(store),
+            hub,
+            agents,
+            courier: None,
+            settings,
+            metrics: metrics.clone(),
+        });
         Ok(Self { config, listener, address, engine, metrics })
     }
 

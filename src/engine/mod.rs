@@ -1,4 +1,4 @@
-//! The engine: submit, query, cancel, watch, run, recover.
+//! The engine: submit, query, cancel, watch, run, recover; webhooks as callers manage them.
 //!
 //! One mechanism serves all callers. A submit commits a task and wakes its runner; the runner turns what the agent
 //! says into events and commits them; the store tells the hub; the hub wakes watchers. Blocking calls, streams and
@@ -14,6 +14,7 @@ mod commit;
 mod feed;
 mod housekeeping;
 mod hub;
+mod page;
 mod query;
 mod recover;
 mod reply;
@@ -23,12 +24,16 @@ mod settle;
 mod submit;
 mod translate;
 mod watch;
+mod webhooks;
 
 pub use feed::{Feed, FeedItem, FeedQuery};
 pub use hub::Hub;
 pub use query::{ListQuery, Page};
 pub use submit::{Outcome, Reply, Submit, Submitted};
 pub use watch::{From, Until, Watch};
+pub use webhooks::{
+    Courier, DeliveryFilter, NewWebhook, Resend, Scope, Signing, StoredWebhook, WebhookFilter, WebhookUpdate,
+};
 
 use std::{
     collections::HashMap,
@@ -111,6 +116,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// By name; the first is the default. At least one.
     pub agents: Vec<(String, Arc<dyn Agent>)>,
+    /// What webhooks are sent by; none: they are turned off.
+    pub courier: Option<Arc<dyn Courier>>,
     /// How it behaves.
     pub settings: Settings,
     /// Where it counts.
@@ -148,6 +155,7 @@ struct Inner {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
     roster: Roster,
+    courier: Option<Arc<dyn Courier>>,
     settings: Settings,
     metrics: Arc<Metrics>,
     /// The runners of this process, by task.
@@ -181,7 +189,7 @@ impl Weighter<TaskId, Arc<Settled>> for BySize {
 impl Engine {
     /// Starts an engine: takes up unsettled tasks and begins housekeeping in the background.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, hub, agents, settings, metrics } = parts;
+        let Parts { store, hub, agents, courier, settings, metrics } = parts;
         let inner = Arc::new(Inner {
             roster: Roster::new(agents, settings.max_running, metrics.clone()),
             settled: Cache::with_weighter(1024, settings.cache_size, BySize),
@@ -192,6 +200,7 @@ impl Engine {
             stopping: CancellationToken::new(),
             store,
             hub,
+            courier,
             settings,
             metrics,
         });

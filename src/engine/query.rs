@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
-use super::{Caller, Inner};
+use super::{Caller, Inner, page::Token};
 use crate::{
     error::Result,
     proto::{a2a::TaskState, well_known::Timestamp},
-    store::{Key, TaskQuery},
+    store::TaskQuery,
     task::{Record, TaskId, cut_history, validate::Violations},
 };
 
@@ -62,7 +60,9 @@ pub(super) async fn list(inner: &Arc<Inner>, caller: &Caller, query: ListQuery) 
     violations.history_length("history_length", query.history_length);
     let page_size = violations.page_size("page_size", query.page_size);
     let updated_from = query.updated_after.map(first_millisecond);
-    let token = Token::new(caller, &query, updated_from);
+    let states = distinct(&query.states);
+    let numbers: Vec<i32> = states.iter().copied().map(i32::from).collect();
+    let token = Token::new(&(&caller.owner, &query.agent, &query.context_id, numbers, updated_from));
     let after = if query.page_token.is_empty() { None } else { token.read(&query.page_token) };
     if after.is_none() && !query.page_token.is_empty() {
         violations.add("page_token", "must be the next_page_token of a list with the same filters");
@@ -77,7 +77,7 @@ pub(super) async fn list(inner: &Arc<Inner>, caller: &Caller, query: ListQuery) 
             owner: caller.owner.clone(),
             agent: Some(query.agent.clone()).filter(|agent| !agent.is_empty()),
             context_id: Some(query.context_id.clone()).filter(|context| !context.is_empty()),
-            states: distinct(&query.states),
+            states,
             updated_from,
             after,
             limit: usize::try_from(page_size).unwrap_or(1),
@@ -113,58 +113,9 @@ fn first_millisecond(time: Timestamp) -> i64 {
     time.millis().saturating_add(i64::from(time.nanos.rem_euclid(1_000_000) > 0))
 }
 
-/// Page tokens of one list: a place and a check that it belongs to this caller and these filters.
-struct Token {
-    filters: [u8; 32],
-}
-
-impl Token {
-    fn new(caller: &Caller, query: &ListQuery, updated_from: Option<i64>) -> Self {
-        let states: Vec<i32> = distinct(&query.states).into_iter().map(i32::from).collect();
-        let filters = format!("{:?}", (&caller.owner, &query.agent, &query.context_id, states, updated_from));
-        Self { filters: Sha256::digest(filters).into() }
-    }
-
-    fn check(&self, key: Key) -> u64 {
-        let mut digest = Sha256::new_with_prefix(self.filters);
-        digest.update(key.updated.to_be_bytes());
-        digest.update(key.row.to_be_bytes());
-        let digest: [u8; 32] = digest.finalize().into();
-        u64::from_be_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
-    }
-
-    fn write(&self, key: Key) -> String {
-        format!("{:016x}{:016x}{:016x}", key.updated, key.row, self.check(key))
-    }
-
-    fn read(&self, token: &str) -> Option<Key> {
-        if token.len() != 48 || !token.is_ascii() {
-            return None;
-        }
-        let number = |range| u64::from_str_radix(token.get(range)?, 16).ok();
-        let key = Key { updated: number(0..16)?.cast_signed(), row: number(16..32)?.cast_signed() };
-        (number(32..48)? == self.check(key)).then_some(key)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_token_is_good_for_its_own_list_only() {
-        let query = ListQuery { agent: "echo".into(), ..ListQuery::default() };
-        let token = Token::new(&Caller::default(), &query, None);
-        let key = Key { updated: 1_700_000_000_000, row: 7 };
-        let text = token.write(key);
-        assert_eq!(token.read(&text), Some(key));
-        let other = Token::new(&Caller { owner: "somebody".into() }, &query, None);
-        assert_eq!(other.read(&text), None);
-        assert_eq!(token.read(&text.replace('7', "8")), None);
-        for foreign in ["", "next", &"0".repeat(48), &"é".repeat(24)] {
-            assert_eq!(token.read(foreign), None, "{foreign}");
-        }
-    }
 
     #[test]
     fn a_time_filter_is_inclusive() {

@@ -15,6 +15,7 @@ use super::{
     reply::{Claim, Told},
     run::{Start, Work},
     watch::{Until, Watch},
+    webhooks::{self, NewWebhook, Place, StoredWebhook},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -39,6 +40,8 @@ pub struct Submit {
     pub accepted_output_modes: Vec<String>,
     /// How long the task may take; none: the setting.
     pub timeout: Option<Duration>,
+    /// Webhooks to store with the task, of scope `Submitted`.
+    pub webhooks: Vec<NewWebhook>,
     /// Makes the submit idempotent; empty: not.
     pub request_id: String,
     /// The dialect it came in.
@@ -69,6 +72,7 @@ pub enum Outcome {
 pub struct Submitted {
     inner: Arc<Inner>,
     record: Record,
+    webhooks: Vec<StoredWebhook>,
     replayed: bool,
     /// The direct reply that a replayed submit got the first time.
     replied: Option<Message>,
@@ -79,6 +83,7 @@ pub struct Submitted {
 pub(super) async fn submit(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<Submitted> {
     inner.check_open()?;
     validate(&submit)?;
+    webhooks::check(inner, &submit.webhooks).await?;
     inner.stock_taken.wait().await;
     inner.check_open()?;
     if submit.message.task_id.is_empty() {
@@ -103,7 +108,7 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
     let entry = inner.roster.find(&submit.agent)?;
     let now = now();
     let request = request(inner, &submit, &entry.name, now);
-    let Submit { mut message, metadata, accepted_output_modes, timeout, dialect, reply, .. } = submit;
+    let Submit { mut message, metadata, accepted_output_modes, timeout, webhooks, dialect, reply, .. } = submit;
     let id = TaskId::mint();
     let new_context = message.context_id.is_empty();
     if new_context {
@@ -134,7 +139,11 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
     };
     let event = Arc::new(Event::new(id, 1, now, TaskState::Submitted, Payload::Task(task.clone())));
     let subscription = inner.hub.task(id);
-    let receipt = inner.store.create(NewTask { identity: identity.clone(), event, request }).await?;
+    let place = Place::of(&identity);
+    let made = webhooks.into_iter().map(|new| webhooks::make(caller, new, &place));
+    let stored_webhooks = made.collect::<Result<Vec<_>>>()?;
+    let webhooks = stored_webhooks.iter().map(|stored| stored.webhook.clone()).collect();
+    let receipt = inner.store.create(NewTask { identity: identity.clone(), event, webhooks, request }).await?;
     if let Receipt::Replayed(first) = receipt {
         return replayed(inner, caller, first).await;
     }
@@ -157,6 +166,7 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
     Ok(Submitted {
         inner: inner.clone(),
         record,
+        webhooks: stored_webhooks,
         replayed: false,
         replied: None,
         subscription,
@@ -185,7 +195,13 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         check_takes_message(&stored, &submit)?;
         let (message, append) = next_turn(&stored, &submit, now);
         let events = append.events.clone();
-        match inner.store.append(Append { request, dispatched: Some(false), ..append }).await {
+        let place = Place::of(&stored.identity);
+        let mut stored_webhooks = Vec::with_capacity(submit.webhooks.len());
+        for new in submit.webhooks.clone() {
+            stored_webhooks.push(webhooks::prepare(inner, caller, new, &place).await?);
+        }
+        let webhooks = stored_webhooks.iter().map(|stored| stored.webhook.clone()).collect();
+        match inner.store.append(Append { request, webhooks, dispatched: Some(false), ..append }).await {
             Ok(Receipt::Written) => {}
             Ok(Receipt::Replayed(first)) => return replayed(inner, caller, first).await,
             // Another message or a cancel came first: look again.
@@ -201,6 +217,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         return Ok(Submitted {
             inner: inner.clone(),
             record,
+            webhooks: stored_webhooks,
             replayed: false,
             replied: None,
             subscription,
@@ -276,7 +293,8 @@ async fn replayed(inner: &Arc<Inner>, caller: &Caller, id: TaskId) -> Result<Sub
     let stored = stored.ok_or_else(|| Error::task_not_found(&id.to_string()))?;
     let replied = stored.hidden.then(|| stored.task.status.as_ref()?.message.clone()).flatten();
     let record = stored.into_record();
-    Ok(Submitted { inner: inner.clone(), record, replayed: true, replied, subscription, claim: None })
+    let webhooks = Vec::new();
+    Ok(Submitted { inner: inner.clone(), record, webhooks, replayed: true, replied, subscription, claim: None })
 }
 
 /// The request id of a submit, with a digest of what it says. Message ids do not count as content: clients mint a new
@@ -300,6 +318,9 @@ fn request(inner: &Inner, submit: &Submit, agent: &Arc<str>, now: i64) -> Option
     add(&submit.metadata.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
     add(submit.accepted_output_modes.join("\n").as_bytes());
     add(&submit.timeout.map_or(-1, millis).to_be_bytes());
+    for webhook in &submit.webhooks {
+        add(webhook.content().as_bytes());
+    }
     Some(Request {
         id,
         digest: digest.finalize().into(),
@@ -311,6 +332,11 @@ impl Submitted {
     /// The task as it was stored.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The webhooks that were stored with it, in the order of the request.
+    pub fn webhooks(&self) -> &[StoredWebhook] {
+        &self.webhooks
     }
 
     /// Whether the request id had been used and this is the first submit's task.

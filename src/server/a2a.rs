@@ -194,6 +194,7 @@ impl A2a {
             metadata: request.metadata,
             accepted_output_modes: configuration.accepted_output_modes,
             timeout: None,
+            webhooks: Vec::new(),
             request_id: origin.request_id.clone(),
             dialect: origin.dialect,
             reply,

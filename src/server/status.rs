@@ -60,6 +60,9 @@ pub fn row(kind: ErrorKind) -> Row {
         K::ExtensionSupportRequired => ("extension_support_required", Code::FailedPrecondition, 400),
         K::VersionNotSupported => ("version_not_supported", Code::FailedPrecondition, 400),
         K::AgentNotFound => ("agent_not_found", Code::NotFound, 404),
+        K::WebhookNotFound => ("webhook_not_found", Code::NotFound, 404),
+        K::DeliveryNotFound => ("delivery_not_found", Code::NotFound, 404),
+        K::WebhookLimit => ("webhook_limit", Code::ResourceExhausted, 400),
         K::RequestIdReused => ("request_id_reused", Code::AlreadyExists, 409),
         K::SequenceTrimmed => ("sequence_trimmed", Code::OutOfRange, 400),
         K::SequenceAhead => ("sequence_ahead", Code::OutOfRange, 400),
@@ -235,7 +238,7 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [ErrorKind; 20] = [
+    const KINDS: [ErrorKind; 23] = [
         ErrorKind::InvalidArgument,
         ErrorKind::TaskNotFound,
         ErrorKind::TaskNotCancelable,
@@ -247,6 +250,9 @@ mod tests {
         ErrorKind::ExtensionSupportRequired,
         ErrorKind::VersionNotSupported,
         ErrorKind::AgentNotFound,
+        ErrorKind::WebhookNotFound,
+        ErrorKind::DeliveryNotFound,
+        ErrorKind::WebhookLimit,
         ErrorKind::RequestIdReused,
         ErrorKind::SequenceTrimmed,
         ErrorKind::SequenceAhead,

@@ -12,8 +12,14 @@
 //! to callers, a listener instead of in-process knowledge of who wrote.
 
 mod sqlite;
+mod webhooks;
 
 pub use sqlite::{OpenError as SqliteOpenError, Settings as SqliteSettings, Sqlite};
+pub use webhooks::{
+    Attempt, Attempted, Backlog, Claim, Claims, Content, Delivery, DeliveryPage, DeliveryQuery, DeliveryState, Limits,
+    Outbox, Redelivery, Requeued, Round, Standing, Ticket, Verdict, Wanted, WebhookChange, WebhookPage, WebhookQuery,
+    Webhooks, Which,
+};
 
 use std::sync::Arc;
 
@@ -23,11 +29,11 @@ use futures::future::BoxFuture;
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::a2a::{Task, TaskState},
-    task::{Dialect, Event, Record, TaskId, Upstream},
+    task::{Dialect, Event, Record, TaskId, Upstream, Webhook},
 };
 
 /// A store of tasks. Every method that names an owner sees only that owner's tasks.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Webhooks + Outbox {
     /// Stores a new task with its first events, or finds the task that its request id already made.
     ///
     /// # Errors
@@ -95,6 +101,9 @@ pub trait Store: Send + Sync + 'static {
 pub trait Listener: Send + Sync + 'static {
     /// The commits of one group.
     fn committed(&self, commits: Vec<Commit>);
+
+    /// Deliveries to webhooks became due.
+    fn due(&self) {}
 }
 
 /// What never changes about a task.
@@ -125,6 +134,8 @@ pub struct NewTask {
     pub identity: Arc<Identity>,
     /// Event 1.
     pub event: Arc<Event>,
+    /// Webhooks to store with it, which hear of event 1 already.
+    pub webhooks: Vec<Webhook>,
     /// Makes it idempotent.
     pub request: Option<Request>,
 }
@@ -207,8 +218,10 @@ pub struct Append {
     pub note_context: bool,
     /// Hide the task from reads and lists: an agent's direct reply leaves no task behind.
     pub hide: bool,
-    /// Remove the events up to this sequence from the log. Only with a snapshot.
+    /// Remove the events up to this sequence from the log, as far as no webhook needs them. Only with a snapshot.
     pub trim_to: Option<u64>,
+    /// Webhooks to store with it, or to replace by their names, which hear of its events already.
+    pub webhooks: Vec<Webhook>,
     /// Makes it idempotent.
     pub request: Option<Request>,
 }
@@ -227,6 +240,7 @@ impl Append {
             note_context: false,
             hide: false,
             trim_to: None,
+            webhooks: Vec::new(),
             request: None,
         }
     }

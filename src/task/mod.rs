@@ -8,11 +8,13 @@ mod id;
 pub mod state;
 mod upstream;
 pub mod validate;
+pub mod webhook;
 
 pub use apply::{apply, completed_with, cut_history};
 pub use event::{Event, Form};
 pub use id::{MAX_ID, TaskId, id_problem, mint};
 pub use upstream::Upstream;
+pub use webhook::{DeliveryId, Events, Health, Secrets, Webhook, WebhookId, WebhookState};
 
 use std::sync::Arc;
 

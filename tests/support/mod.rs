@@ -16,12 +16,16 @@ use a2a_gateway::{
     engine::{Caller, Engine, Hub, Outcome, Parts, Reply, Settings, Submit},
     error::{Error, ErrorKind},
     metrics::Metrics,
-    proto::a2a::{AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content, stream_response::Payload},
-    store::{
-        Append, FeedPage, Link, LogPage, NewTask, Receipt, Sqlite, SqliteSettings, Store, Stored, TaskPage, TaskQuery,
-        Used,
+    proto::a2a::{
+        AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content as PartContent,
+        stream_response::Payload,
     },
-    task::{Dialect, Event, Record, TaskId},
+    store::{
+        Append, Backlog, Claims, Content, DeliveryPage, DeliveryQuery, FeedPage, Link, LogPage, NewTask, Outbox,
+        Receipt, Redelivery, Requeued, Round, Sqlite, SqliteSettings, Standing, Store, Stored, TaskPage, TaskQuery,
+        Used, Wanted, WebhookChange, WebhookPage, WebhookQuery, Webhooks, Which,
+    },
+    task::{Dialect, Event, Record, TaskId, Webhook, WebhookId},
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +41,7 @@ pub fn start(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>, settings: Settin
     let hub = Hub::new(metrics.clone());
     let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size };
     let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
-    Engine::start(Parts { store: Arc::new(store), hub, agents, settings, metrics })
+    Engine::start(Parts { store: Arc::new(store), hub, agents, courier: None, settings, metrics })
 }
 
 /// As [`start`], on a store that does not list what an earlier process left until the gate opens.
@@ -48,7 +52,7 @@ pub fn start_gated(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>) -> (Engine
     let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
     let (open, gate) = oneshot::channel();
     let store = Arc::new(Gated { store, gate: Mutex::new(Some(gate)) });
-    (Engine::start(Parts { store, hub, agents, settings: Settings::default(), metrics }), open)
+    (Engine::start(Parts { store, hub, agents, courier: None, settings: Settings::default(), metrics }), open)
 }
 
 struct Gated {
@@ -96,12 +100,34 @@ impl Store for Gated {
     }
 }
 
+impl Webhooks for Gated {
+    through! {
+        put_webhook(webhook: Webhook) -> Result<Webhook, Error>;
+        webhook(owner: Arc<str>, which: Which) -> Result<Option<Webhook>, Error>;
+        webhooks(query: WebhookQuery) -> Result<WebhookPage, Error>;
+        update_webhook(owner: Arc<str>, change: WebhookChange) -> Result<Option<Webhook>, Error>;
+        delete_webhook(owner: Arc<str>, id: WebhookId) -> Result<bool, Error>;
+        standing(id: WebhookId) -> Result<Standing, Error>;
+        deliveries(query: DeliveryQuery) -> Result<DeliveryPage, Error>;
+        redeliver(owner: Arc<str>, wanted: Redelivery) -> Result<Requeued, Error>;
+    }
+}
+
+impl Outbox for Gated {
+    through! {
+        dispatch(round: Round) -> Result<Claims, Error>;
+        contents(wanted: Vec<Wanted>) -> Result<Vec<Option<Content>>, Error>;
+        backlog() -> Result<Backlog, Error>;
+        purge_deliveries(cutoff: i64, batch: usize) -> Result<usize, Error>;
+    }
+}
+
 /// A user's message.
 pub fn message(text: &str) -> Message {
     Message {
         message_id: "m-1".into(),
         role: Role::User.into(),
-        parts: vec![Part { content: Some(Content::Text(text.into())), ..Part::default() }],
+        parts: vec![Part { content: Some(PartContent::Text(text.into())), ..Part::default() }],
         ..Message::default()
     }
 }
@@ -114,6 +140,7 @@ pub fn submit(text: &str) -> Submit {
         metadata: None,
         accepted_output_modes: Vec::new(),
         timeout: None,
+        webhooks: Vec::new(),
         request_id: String::new(),
         dialect: Dialect::V1,
         reply: Reply::Task,
@@ -146,7 +173,7 @@ pub fn text(message: &Message) -> String {
 /// The text of parts.
 pub fn text_of(parts: &[Part]) -> String {
     let texts = parts.iter().filter_map(|part| match &part.content {
-        Some(Content::Text(text)) => Some(text.as_str()),
+        Some(PartContent::Text(text)) => Some(text.as_str()),
         _ => None,
     });
     texts.collect()
@@ -169,7 +196,7 @@ pub fn status(state: TaskState) -> Update {
 
 /// An artifact update with one text part.
 pub fn chunk(id: &str, text: &str, append: bool) -> Update {
-    let part = Part { content: Some(Content::Text(text.into())), ..Part::default() };
+    let part = Part { content: Some(PartContent::Text(text.into())), ..Part::default() };
     let artifact = Artifact { artifact_id: id.into(), parts: vec![part], ..Artifact::default() };
     Update::Artifact { artifact, append, last_chunk: false, metadata: None }
 }

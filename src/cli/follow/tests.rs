@@ -16,8 +16,10 @@ use crate::{
     proto::{
         a2a::{AgentCard, Task, TaskStatus, TaskStatusUpdateEvent},
         gateway::{
-            CancelTaskRequest, GetAgentCardRequest, ListAgentsRequest, ListAgentsResponse, ListTasksRequest,
-            ListTasksResponse, SubmitTaskRequest, TaskRecord,
+            CancelTaskRequest, CreateWebhookRequest, DeleteWebhookRequest, GetAgentCardRequest, GetWebhookRequest,
+            ListAgentsRequest, ListAgentsResponse, ListDeliveriesRequest, ListDeliveriesResponse, ListTasksRequest,
+            ListTasksResponse, ListWebhooksRequest, ListWebhooksResponse, RedeliverRequest, RedeliverResponse,
+            SubmitTaskRequest, TaskRecord, UpdateWebhookRequest, Webhook,
             gateway_server::{Gateway as Api, GatewayServer},
         },
     },
@@ -86,6 +88,27 @@ impl Api for Scripted {
         unexpected()
     }
     async fn get_agent_card(&self, _: Request<GetAgentCardRequest>) -> Answer<AgentCard> {
+        unexpected()
+    }
+    async fn create_webhook(&self, _: Request<CreateWebhookRequest>) -> Answer<Webhook> {
+        unexpected()
+    }
+    async fn get_webhook(&self, _: Request<GetWebhookRequest>) -> Answer<Webhook> {
+        unexpected()
+    }
+    async fn list_webhooks(&self, _: Request<ListWebhooksRequest>) -> Answer<ListWebhooksResponse> {
+        unexpected()
+    }
+    async fn update_webhook(&self, _: Request<UpdateWebhookRequest>) -> Answer<Webhook> {
+        unexpected()
+    }
+    async fn delete_webhook(&self, _: Request<DeleteWebhookRequest>) -> Answer<()> {
+        unexpected()
+    }
+    async fn list_deliveries(&self, _: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
+        unexpected()
+    }
+    async fn redeliver(&self, _: Request<RedeliverRequest>) -> Answer<RedeliverResponse> {
         unexpected()
     }
 }

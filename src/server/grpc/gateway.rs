@@ -86,6 +86,7 @@ impl Gateway {
             metadata: request.metadata,
             accepted_output_modes: request.accepted_output_modes,
             timeout,
+            webhooks: Vec::new(),
             request_id: request.request_id,
             dialect: Dialect::V1,
             reply: Reply::Task,
@@ -225,6 +226,7 @@ fn task_record(record: Record) -> TaskRecord {
         update_time: Some(Timestamp::from_millis(record.updated)),
         deadline: record.deadline.map(Timestamp::from_millis),
         replayed: false,
+        webhooks: Vec::new(),
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
         let store = Arc::new(Sqlite::open(&settings, hub.clone(), metrics.clone()).unwrap());
         let agents: Vec<(String, Arc<dyn crate::agent::Agent>)> = vec![("echo".into(), Arc::new(Echo))];
         let settings = crate::engine::Settings::default();
-        let engine = Engine::start(Parts { store, hub, agents, settings, metrics: metrics.clone() });
+        let engine = Engine::start(Parts { store, hub, agents, courier: None, settings, metrics: metrics.clone() });
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
         let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), true));

@@ -8,6 +8,7 @@
 mod read;
 mod schema;
 mod segment;
+mod webhooks;
 mod writer;
 
 use std::{
