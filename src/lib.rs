@@ -11,10 +11,12 @@ pub mod engine;
 pub mod error;
 mod fleet;
 pub mod metrics;
+pub mod network;
 pub mod proto;
 pub mod server;
 pub mod store;
 pub mod task;
+pub mod tls;
 pub mod webhook;
 pub mod wire;
 
