@@ -106,7 +106,7 @@ pub fn fault(form: Dialect, error: &Value) -> Fault {
     fault
 }
 
-fn params(client: &Client, dialect: Dialect, send: &Send<'_>) -> Value {
+pub fn params(client: &Client, dialect: Dialect, send: &Send<'_>) -> Value {
     let mut message = client.message(send.text);
     set(&mut message, "taskId", send.task);
     set(&mut message, "contextId", send.context);
@@ -220,7 +220,7 @@ async fn only_event(response: reqwest::Response) -> Value {
     serde_json::from_str(text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
 }
 
-async fn open(
+pub async fn open(
     client: &Client,
     method: &str,
     mut params: Value,
