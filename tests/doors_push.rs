@@ -335,6 +335,23 @@ async fn a_config_without_an_id_that_comes_with_each_turn_is_one_config() {
 }
 
 #[tokio::test]
+async fn a_send_that_is_repeated_by_its_key_has_its_config_once() {
+    let (gateway, engine) = Gateway::start_push(&["echo"]).await;
+    for door in Door::JSON {
+        let client = gateway.client(door);
+        let key = format!("key-{door:?}");
+        let keyed = || Send { key: &key, ..say("hello") };
+        let before = stored(&engine).await.len();
+        let first = client.send_hook(keyed(), &hook("", "c")).await.unwrap();
+        assert_eq!(client.send_hook(keyed(), &hook("", "c")).await.unwrap(), first, "{door:?}");
+        let other = Hook { token: "other".into(), ..hook("", "c") };
+        client.send_hook(keyed(), &other).await.unwrap_err().is(&REQUEST_ID_REUSED);
+        client.send(keyed()).await.unwrap_err().is(&REQUEST_ID_REUSED);
+        assert_eq!(stored(&engine).await.len(), before + 1, "{door:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_config_for_another_task_than_the_messages_is_refused() {
     let (gateway, engine) = Gateway::start_push(&["echo"]).await;
     let waiting = gateway.client(Door::V1).send(say("ask: Who?")).await.unwrap().task();
@@ -360,9 +377,9 @@ async fn a_config_for_another_task_than_the_messages_is_refused() {
 async fn every_known_shape_of_a_config_makes_the_same_one() {
     let (gateway, _) = Gateway::start_push(&["echo"]).await;
     let task = settled(&gateway.client(Door::V1)).await;
-    let single = json!({"scheme": "Bearer", "credentials": "secret of c"});
+    let single = json!({"scheme": "Bearer", "credentials": "secret-c"});
     let inner = json!({"url": "https://hook.test/c", "token": "token-c",
-        "authentication": {"schemes": ["Bearer"], "credentials": "secret of c"}});
+        "authentication": {"schemes": ["Bearer"], "credentials": "secret-c"}});
     let flat = json!({"id": "c", "url": "https://hook.test/c", "token": "token-c", "authentication": single});
     let with = |mut object: Value, more: Value| {
         object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -68,7 +68,7 @@ pub fn hook(task: &str, id: &str) -> Hook {
         task: task.into(),
         url: format!("https://hook.test/{id}"),
         token: format!("token-{id}"),
-        auth: Some(("Bearer".into(), format!("secret of {id}"))),
+        auth: Some(("Bearer".into(), format!("secret-{id}"))),
     }
 }
 
@@ -272,7 +272,7 @@ impl Client {
             return Ok(grpc::task(answer.into_inner()));
         };
         let params = self.with_hook(dialect, &send, hook);
-        let answer = self.call(self.send_method(), params, dialect, &[]).await?;
+        let answer = self.call(self.send_method(), params, dialect, &super::json::key(&send)).await?;
         let task = if dialect == Dialect::V1 { &answer["task"] } else { &answer };
         Ok(super::json::task(dialect, task))
     }
