@@ -26,6 +26,7 @@ mod translate;
 mod watch;
 mod webhooks;
 
+pub use crate::store::Which;
 pub use feed::{Feed, FeedItem, FeedQuery};
 pub use hub::Hub;
 pub use query::{ListQuery, Page};

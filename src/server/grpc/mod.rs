@@ -120,7 +120,11 @@ mod tests {
         agent::Echo,
         engine::{Engine, Hub, Parts},
         metrics::Metrics,
-        server::{Settings, a2a::A2a, card::Cards},
+        server::{
+            Settings,
+            a2a::A2a,
+            card::{Cards, Offers},
+        },
         store::{Sqlite, SqliteSettings},
     };
 
@@ -170,7 +174,7 @@ mod tests {
         let engine = Engine::start(Parts { store, hub, agents, courier: None, settings, metrics: metrics.clone() });
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
-        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), true));
+        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), Offers { push: false, merged: true }));
         Shared { engine, a2a, cards, metrics, settings }
     }
 
