@@ -9,6 +9,14 @@
 //! - No receiver delays a task or another receiver (promise P4).
 //! - A request goes to no address that the operator has not allowed, whatever a name resolves to (`guard`).
 
+mod dispatcher;
+mod request;
+mod schedule;
+mod verdict;
+
+pub use dispatcher::{Bell, Clock, Dispatcher, Exchange, Parts, Settings};
+pub use schedule::Schedule;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -7,6 +7,7 @@
 //! never written.
 
 mod part;
+mod payload;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod view;
 use bytes::Bytes;
 use serde::Serialize;
 
+pub use self::payload::payload;
 use self::view::{In, Tasks};
 use crate::{
     proto::a2a::{
