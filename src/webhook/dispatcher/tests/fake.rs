@@ -126,15 +126,17 @@ impl Fake {
         self.state().lanes.values().map(|lane| lane.waiting.len()).sum()
     }
 
-    /// Waits until something is as it should be.
+    /// Waits until something is as it should be; some days of the paused clock at most.
     pub async fn until(&self, mut reached: impl FnMut(&State) -> bool) {
-        loop {
+        let end = Instant::now() + Duration::from_secs(7 * 86_400);
+        while Instant::now() < end {
             let recorded = self.recorded.notified();
             if reached(&self.state()) {
                 return;
             }
             recorded.await;
         }
+        panic!("it did not come to that: {:?}", self.state().recorded);
     }
 
     fn gate(&self, at: usize) -> Option<Arc<Notify>> {

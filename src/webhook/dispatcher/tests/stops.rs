@@ -41,6 +41,7 @@ async fn a_claim_that_arrives_after_the_stop_is_not_sent() {
     stage.fake.gates.lock().unwrap()[1] = Some(gate.clone());
     let dispatcher = stage.start(8);
     stage.fake.until(|state| state.rounds == 1).await;
+    stage.fake.delete(one.id);
     let stopping = dispatcher.stop_webhook(one.id);
     tokio::pin!(stopping);
     tokio::select! {
@@ -50,10 +51,8 @@ async fn a_claim_that_arrives_after_the_stop_is_not_sent() {
     stage.fake.gates.lock().unwrap()[1] = None;
     gate.notify_one();
     stopping.await;
-    stage.fake.until(|state| !state.recorded.is_empty()).await;
-    assert_eq!(stage.fake.state().recorded[0].1, Verdict::Released);
-    let sent_before = stage.receivers.seen().len();
-    assert_eq!(sent_before, 0, "it was released unsent");
+    stage.fake.until(|state| state.refused == 1).await;
+    assert_eq!(stage.receivers.seen().len(), 0, "it was released unsent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +89,7 @@ async fn a_shutdown_waits_for_attempts_records_them_and_claims_no_more() {
     assert_eq!(begun.elapsed(), Duration::from_secs(2));
     assert_eq!(stage.receivers.seen().len(), 3);
     assert!(stage.fake.state().recorded.iter().all(|it| it.1 == Verdict::Delivered));
-    assert_eq!((stage.fake.state().recorded.len(), stage.fake.waiting()), (3, 3));
+    assert_eq!(stage.fake.waiting(), 3);
     dispatcher.stop_webhook(webhook().id).await;
     dispatcher.shutdown(Duration::ZERO).await;
 }
@@ -130,7 +129,10 @@ async fn claims_that_arrive_during_a_shutdown_are_released_unsent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_does_not_wait_for_ever_for_the_store() {
-    let stage = Stage::new(|_, _| future::ready(answered(200)));
+    let stage = Stage::new(|_, _| async {
+        sleep(Duration::from_secs(1)).await;
+        answered(200)
+    });
     stage.fake.lane(&Arc::new(webhook()), [1]);
     let dispatcher = stage.start(8);
     stage.receivers.arrived.notified().await;
