@@ -25,8 +25,8 @@ use crate::{
 /// The path of a config that comes with a message.
 const INLINE: &str = "configuration.task_push_notification_config.";
 
-/// The most configs in the list of a dialect that has no pages.
-const MAX_LISTED: usize = 1000;
+/// The most pages of webhooks that are looked at for a list in a dialect that has no pages.
+const MAX_PAGES: usize = 10;
 
 impl A2a {
     /// Whether configs are offered, to a request for the agent that its path or metadata names.
@@ -182,24 +182,24 @@ impl A2a {
         }
     }
 
-    /// All webhooks that match, as far as a list without pages goes; in PraisonAI's dialect only the one of each task
-    /// that its clients can name.
+    /// The first 1,000 webhooks that match, for lists without pages; in PraisonAI's dialect of them only the one of each
+    /// task that its clients can name.
     async fn all_push(&self, origin: &Origin, agent: &str, filter: WebhookFilter) -> Result<Vec<Webhook>> {
+        let listed = |webhook: &Webhook| {
+            is_of(webhook, agent) && (origin.dialect != Dialect::Praison || webhook.name == webhook.task)
+        };
         let mut all = Vec::new();
         let mut page_token = String::new();
-        loop {
+        for _ in 0..MAX_PAGES {
             let page = WebhookFilter { page_size: Some(MAX_PAGE_SIZE), page_token, ..filter.clone() };
             let (webhooks, next) = self.engine.webhooks(&origin.caller, page).await?;
-            let listed = |webhook: &Webhook| {
-                is_of(webhook, agent) && (origin.dialect != Dialect::Praison || webhook.name == webhook.task)
-            };
             all.extend(webhooks.into_iter().filter(listed));
-            if next.is_empty() || all.len() >= MAX_LISTED {
-                all.truncate(MAX_LISTED);
-                return Ok(all);
-            }
             page_token = next;
+            if page_token.is_empty() {
+                break;
+            }
         }
+        Ok(all)
     }
 }
 
