@@ -98,6 +98,18 @@ async fn the_list_goes_beyond_a_page_and_leaves_out_what_its_clients_cannot_name
 }
 
 #[tokio::test]
+async fn a_config_that_comes_with_a_message_is_the_tasks_whatever_id_it_has() {
+    let (gateway, _) = Gateway::start_push(&["echo"]).await;
+    let client = gateway.client(Door::PraisonOwn);
+    let config = json!({"id": "c", "url": "http://h.test/"});
+    let params = json!({"message": client.message("hello"), "configuration": {"pushNotification": config}});
+    let answer = post(&client, "message/send", params).await;
+    let task = answer["result"]["id"].clone();
+    let shown = json!({"taskId": task, "url": "http://h.test/", "token": null, "authentication": {}});
+    assert_eq!(post(&client, GET, json!({"taskId": task})).await, result(shown));
+}
+
+#[tokio::test]
 async fn a_task_that_is_there_has_one_config_however_its_id_is_spelled() {
     let (gateway, engine) = Gateway::start_push(&["echo"]).await;
     for door in [Door::Praison, Door::PraisonOwn] {

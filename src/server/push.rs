@@ -117,7 +117,7 @@ impl A2a {
     ///
     /// # Errors
     /// `PushNotificationNotSupported`, `InvalidArgument` when the config is for another task.
-    pub(super) fn inline_push(&self, origin: &Origin, task: &str, config: Config) -> Result<NewWebhook> {
+    pub(super) fn inline_push(&self, origin: &Origin, task: &str, mut config: Config) -> Result<NewWebhook> {
         self.offers_push(origin)?;
         if !config.task_id.is_empty() && canonical(&config.task_id) != canonical(task) {
             let problem = if task.is_empty() {
@@ -126,6 +126,9 @@ impl A2a {
                 "must be empty or the id of the task that the message continues"
             };
             return Err(Error::invalid(format!("{INLINE}task_id"), problem));
+        }
+        if origin.dialect == Dialect::Praison {
+            config.id.clear();
         }
         Ok(webhook(config, Scope::Inline, INLINE, origin.dialect))
     }
