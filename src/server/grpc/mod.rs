@@ -7,6 +7,7 @@ mod a2a;
 mod call;
 mod codec;
 mod gateway;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -193,7 +194,7 @@ mod tests {
             answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
         };
         let unimplemented = Some((tonic::Code::Unimplemented as i32).to_string());
-        for (service, count) in [(gateway::NAME, 8), (a2a::NAME, 11)] {
+        for (service, count) in [(gateway::NAME, 15), (a2a::NAME, 11)] {
             let methods = methods_of(service);
             assert_eq!(methods.len(), count, "{methods:?}");
             for method in methods {
