@@ -3,13 +3,16 @@
 mod agents;
 mod client;
 mod follow;
+mod listen;
 mod print;
+mod secret;
 mod send;
 mod serve;
 mod tasks;
 mod text;
 mod transcript;
 mod watch;
+mod webhook;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -64,6 +67,10 @@ enum ClientCommand {
     Card(agents::CardArgs),
     /// List the agents
     Agents(agents::AgentsArgs),
+    /// Manage webhooks: where events are sent, what was sent, and sending it again
+    Webhook(webhook::WebhookArgs),
+    /// Receive webhooks here, check them and show them
+    Listen(listen::ListenArgs),
 }
 
 /// How the program ends: its exit codes.
@@ -107,8 +114,9 @@ fn client(command: ClientCommand) -> Exit {
 }
 
 impl ClientCommand {
-    fn target(&self) -> &Target {
-        match self {
+    /// Whether output is for programs.
+    fn json(&self) -> bool {
+        let target: &Target = match self {
             Self::Send(args) => &args.target,
             Self::Get(args) => &args.target,
             Self::List(args) => &args.target,
@@ -116,11 +124,14 @@ impl ClientCommand {
             Self::Cancel(args) => &args.target,
             Self::Card(args) => &args.target,
             Self::Agents(args) => &args.target,
-        }
+            Self::Webhook(args) => return args.json(),
+            Self::Listen(args) => return args.json,
+        };
+        target.json
     }
 
     async fn run(self) -> Result<Exit, Failure> {
-        let screen = &mut Screen::standard(self.target().json);
+        let screen = &mut Screen::standard(self.json());
         match self {
             Self::Send(args) => send::send(args, screen).await,
             Self::Get(args) => tasks::get(args, screen).await,
@@ -129,6 +140,8 @@ impl ClientCommand {
             Self::Cancel(args) => tasks::cancel(args, screen).await,
             Self::Card(args) => agents::card(args, screen).await,
             Self::Agents(args) => agents::agents(args, screen).await,
+            Self::Webhook(args) => webhook::webhook(args, screen).await,
+            Self::Listen(args) => listen::listen(args, screen).await,
         }
     }
 }

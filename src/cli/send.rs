@@ -18,6 +18,7 @@ use super::{
     text::{one_line, state},
     transcript::Transcript,
     watch::{Until, View, exit_of, watch_task},
+    webhook::{self, Inline},
 };
 use crate::proto::{
     a2a::{Message, Part, Role, TaskState, part::Content},
@@ -71,6 +72,8 @@ pub(super) struct SendArgs {
     #[arg(long, visible_alias = "stream", conflicts_with = "no_wait")]
     watch: bool,
     #[command(flatten)]
+    webhook: Inline,
+    #[command(flatten)]
     pub(super) target: Target,
 }
 
@@ -86,6 +89,7 @@ pub(super) async fn send(args: SendArgs, screen: &mut Screen) -> Result<Exit, Fa
     if record.replayed {
         screen.note(&dim("this request id was used before: this is its task"))?;
     }
+    webhook::submitted(&record.webhooks, screen)?;
     if args.no_wait {
         return stored(&gateway, &record, json, screen);
     }
@@ -118,7 +122,7 @@ pub(super) async fn send(args: SendArgs, screen: &mut Screen) -> Result<Exit, Fa
         return Ok(exit);
     }
     if !live {
-        let record = gateway.get(&id, None).await?;
+        let record = TaskRecord { webhooks: record.webhooks, ..gateway.get(&id, None).await? };
         if json { screen.json(&record)? } else { results(&record, screen)? }
     }
     if exit == Exit::NeedsInput && !json {
@@ -179,6 +183,7 @@ fn request(args: &SendArgs) -> Result<SubmitTaskRequest, Failure> {
         timeout: args.timeout.map(Into::into),
         metadata: (!metadata.fields.is_empty()).then_some(metadata),
         request_id: args.request_id.clone(),
+        webhooks: args.webhook.new_webhook().into_iter().collect(),
         ..SubmitTaskRequest::default()
     })
 }
