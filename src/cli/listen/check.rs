@@ -14,11 +14,11 @@ const TOKENS: [&str; 3] = ["x-a2a-notification-token", "a2a-notification-token",
 
 /// What deliveries are checked against.
 pub(super) struct Checks {
-    secret: Given,
+    pub(super) secret: Given,
     /// Whether deliveries must be signed with it; otherwise it was made here, for a webhook that may yet be created.
-    demanded: bool,
-    token: Option<Given>,
-    auth: Option<Given>,
+    pub(super) demanded: bool,
+    pub(super) token: Option<Given>,
+    pub(super) auth: Option<Given>,
 }
 
 /// What a check found.
