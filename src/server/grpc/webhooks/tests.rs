@@ -290,7 +290,7 @@ async fn each_field_of_a_webhook_can_be_changed_alone() {
         let read = gateway.get(&made.id).await.unwrap();
         assert_eq!(api::Webhook { pending_deliveries: None, failed_deliveries: None, ..read }, expected);
     }
-    assert_eq!(*gateway.desk.0.lock().unwrap(), [made.id.clone()], "what is paused is stopped");
+    assert_eq!(*gateway.desk.0.lock().unwrap(), std::slice::from_ref(&made.id), "what is paused is stopped");
 
     let rotated = gateway.update(UpdateWebhookRequest { rotate_signing_secret: true, ..nothing() }).await.unwrap();
     assert!(rotated.signing_secret.starts_with("whsec_") && rotated.signing_secret != made.signing_secret);
@@ -326,7 +326,7 @@ async fn a_webhook_is_deleted_once_and_for_all() {
     for id in [id.clone(), id.clone(), "nonsense".into()] {
         gateway.client.delete_webhook(DeleteWebhookRequest { id }).await.unwrap();
     }
-    assert_eq!(*gateway.desk.0.lock().unwrap(), [id.clone()]);
+    assert_eq!(*gateway.desk.0.lock().unwrap(), std::slice::from_ref(&id));
     let status = gateway.get(&id).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "WEBHOOK_NOT_FOUND".to_owned()));
     assert_eq!(fields(&gateway.get("").await.unwrap_err()), ["id"]);
