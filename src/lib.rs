@@ -163,10 +163,10 @@ impl Gateway {
 fn store_settings(config: &Config) -> SqliteSettings {
     let store = &config.store;
     SqliteSettings {
-        data_dir: store.data_dir.clone(),
         readers: store.readers,
         batch_max: store.batch_max,
         max_size: store.max_size.unwrap_or(0),
+        ..SqliteSettings::new(&store.data_dir)
     }
 }
 

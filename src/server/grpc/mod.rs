@@ -165,7 +165,7 @@ pub(super) mod tests {
     pub(super) fn shared(dir: &std::path::Path, courier: Option<Arc<dyn Courier>>) -> (Shared, Arc<Sqlite>) {
         let metrics = Arc::new(Metrics::default());
         let hub = Hub::new(metrics.clone());
-        let settings = SqliteSettings { data_dir: dir.to_owned(), readers: 1, batch_max: 8, max_size: 0 };
+        let settings = SqliteSettings { readers: 1, ..SqliteSettings::new(dir) };
         let store = Arc::new(Sqlite::open(&settings, hub.clone(), metrics.clone()).unwrap());
         let agents: Vec<(String, Arc<dyn crate::agent::Agent>)> = vec![("echo".into(), Arc::new(Echo))];
         let settings = crate::engine::Settings::default();
