@@ -5,13 +5,13 @@
 
 mod a2a;
 mod exec;
-mod secret;
+pub(super) mod secret;
 mod short;
 mod table;
 mod target;
 mod tls;
 
-pub(super) use secret::{Environment, resolve};
+pub(super) use secret::Environment;
 pub(super) use short::split_list;
 
 use std::cmp::Reverse;

@@ -17,7 +17,8 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The text that a value stands for.
 pub(super) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
-    resolve(value.text().ok_or("must be text")?, environment)
+    let text = value.text().ok_or("must be text")?;
+    resolve(text, environment)
 }
 
 /// The text that a text stands for: itself, or what the variable or the file that it names holds.
