@@ -16,7 +16,7 @@ pub(in crate::config) type Environment = [(OsString, OsString)];
 const MAX_FILE: u64 = 1 << 20;
 
 /// The text that a value stands for.
-pub(super) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
+pub(in crate::config) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
     resolve(value.text().ok_or("must be text")?, environment)
 }
 

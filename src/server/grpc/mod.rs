@@ -121,7 +121,11 @@ pub(super) mod tests {
         agent::Echo,
         engine::{Courier, Engine, Hub, Parts},
         metrics::Metrics,
-        server::{Settings, a2a::A2a, card::Cards},
+        server::{
+            Settings,
+            a2a::A2a,
+            card::{Cards, Offers},
+        },
         store::{Sqlite, SqliteSettings},
     };
 
@@ -173,7 +177,7 @@ pub(super) mod tests {
             Engine::start(Parts { store: store.clone(), hub, agents, courier, settings, metrics: metrics.clone() });
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
-        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), true));
+        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), Offers { push: false, merged: true }));
         (Shared { engine, a2a, cards, metrics, settings }, store)
     }
 
