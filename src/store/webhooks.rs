@@ -187,9 +187,9 @@ pub struct DeliveryQuery {
 /// One page of deliveries.
 #[derive(Debug)]
 pub struct DeliveryPage {
-    /// Newest first.
+    /// Newest first. Fewer than asked for, even none, where few of very many match.
     pub deliveries: Vec<Delivery>,
-    /// The place of the last one, when there are more.
+    /// The place to go on before, when there are more.
     pub next: Option<i64>,
 }
 
@@ -203,7 +203,7 @@ pub struct Delivery {
     /// When its event was committed: milliseconds since 1970 UTC.
     pub created: i64,
     /// When the next attempt is due, or the one under way began to be: milliseconds since 1970 UTC. Only of the first
-    /// waiting one of its lane.
+    /// waiting one of its lane, and not while its webhook is not sent to.
     pub due: Option<i64>,
     /// The newest attempts, oldest first, at most 20.
     pub attempts: Vec<Attempt>,
@@ -325,8 +325,8 @@ pub struct Claim {
 pub struct Claims {
     /// The claims, those that were due first first.
     pub claims: Vec<Claim>,
-    /// When the next delivery is due, or a lease or an open circuit ends: milliseconds since 1970 UTC. None: nothing
-    /// waits for a time.
+    /// When the next delivery is due, or a lease or an open circuit ends: milliseconds since 1970 UTC. Not later than
+    /// the round: more was due than was taken. None: nothing waits for a time.
     pub next: Option<i64>,
     /// Results that were refused: their claims had been lost.
     pub refused: usize,
@@ -337,7 +337,8 @@ pub struct Claims {
 pub struct Attempted {
     /// The claim it was made under.
     pub ticket: Ticket,
-    /// What is to become of the delivery.
+    /// What is to become of the delivery. Of an attempt at a URL that the webhook no longer has only a success counts;
+    /// else it is due at once.
     pub verdict: Verdict,
     /// What to keep of it; none: there was no request.
     pub attempt: Option<Attempt>,

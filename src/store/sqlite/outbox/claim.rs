@@ -103,28 +103,24 @@ impl Claiming<'_> {
 
     /// Claims up to `share` lanes of an origin. It is up to date afterwards, whether there were any or not.
     fn origin(&mut self, origin: i64, proven: bool, share: usize) -> Result<(), Failure> {
-        let room = origins::measure(self.sql, origin, &self.round.limits)?;
-        let share = share.min(room);
+        let found = origins::room(self.sql, origin, &self.round.limits, self.state.clock)?;
+        let Some(room) = found else { return Ok(origins::measure(self.sql, origin, &self.round.limits)?) };
         let mut waiting = Vec::new();
         for retry in [false, true] {
-            let limit = share.min(self.room.of(proven, retry));
+            let limit = share.min(room.left).min(self.room.of(proven, retry));
             if limit > 0 {
                 self.waiting(origin, retry, limit, &mut waiting)?;
             }
         }
         waiting.sort_unstable();
-        let open: Option<bool> = self
-            .sql
-            .prepare_cached("SELECT open_for > 0 FROM origins WHERE key = ?1 AND open_until <= ?2")?
-            .query_row([origin, self.state.clock], |row| row.get(0))
-            .optional()?;
-        let Some(probe) = open else { return Ok(()) };
-        for lane in waiting.into_iter().take(share) {
-            if self.room.of(proven, lane.retry) > 0 && self.lane(&lane, probe)? {
+        let mut claimed = 0;
+        for lane in waiting.into_iter().take(share.min(room.left)) {
+            if self.room.of(proven, lane.retry) > 0 && self.lane(&lane, room.open)? {
                 self.room.take(proven, lane.retry);
+                claimed += 1;
             }
         }
-        origins::measure(self.sql, origin, &self.round.limits)?;
+        origins::fill(self.sql, origin, claimed >= room.left)?;
         Ok(())
     }
 
