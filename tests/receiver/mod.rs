@@ -177,6 +177,11 @@ impl Receiver {
         self.until(&format!("{count} requests"), |all| (all.len() >= count).then(|| all.to_vec())).await
     }
 
+    /// Waits until no connection is open.
+    pub async fn closed(&self) {
+        self.wait("the end of all connections", |state| (state.open == 0).then_some(())).await;
+    }
+
     /// After the sender has ended: waits until all that it sent has been read. What comes from now on is of the next
     /// generation.
     pub async fn next_generation(&self) {
@@ -185,7 +190,7 @@ impl Receiver {
         let probe = tokio::net::TcpStream::connect(self.address).await.unwrap();
         self.wait("the probe", |state| (state.opened > opened).then_some(())).await;
         drop(probe);
-        self.wait("the end of all connections", |state| (state.open == 0).then_some(())).await;
+        self.closed().await;
         self.shared.lock().generation += 1;
     }
 
