@@ -24,6 +24,8 @@ use crate::{
 pub struct Tally {
     pub tasks: usize,
     pub webhooks: usize,
+    /// Webhooks that were removed, so that nothing need have come, and nothing may come again.
+    pub removed: usize,
     pub deliveries: usize,
     pub receptions: usize,
     /// Calls that a kill cut off.
@@ -42,6 +44,7 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.tasks += other.tasks;
         self.webhooks += other.webhooks;
+        self.removed += other.removed;
         self.deliveries += other.deliveries;
         self.receptions += other.receptions;
         self.cut_off += other.cut_off;
@@ -93,6 +96,14 @@ pub async fn check(client: &mut Client, stories: &Stories, receivers: &[Receiver
             }
         }
     }
+    let removed: HashMap<_, _> = stories.removed().into_iter().collect();
+    tally.removed = removed.len();
+    arrived.retain(|(path, _), sent| {
+        let Some(generation) = removed.get(path) else { return true };
+        let late = sent.iter().find(|received| received.generation > *generation);
+        assert!(late.is_none(), "sent after it was removed: {late:?}");
+        false
+    });
     // A submit that was cut off may have stored its task all the same; it was submitted again under its request id.
     assert!(arrived.is_empty(), "sent to nobody's webhook: {:#?}", arrived.into_values().next());
     assert!(listed.is_empty(), "kept for nobody: {:#?}", listed.into_values().next());

@@ -3,7 +3,10 @@
 use std::{
     net::Ipv4Addr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -49,9 +52,16 @@ pub struct Trap {
     set: Mutex<Option<(Moment, u64)>>,
     target: Mutex<Option<Pid>>,
     sprung: Notify,
+    /// How many gateways were killed.
+    generation: AtomicU64,
 }
 
 impl Trap {
+    /// How many gateways were killed: at least that of the gateway that gave an answer which has just come.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
     /// Waits until the trap has killed, for so long.
     pub async fn wait(&self, moment: Moment, countdown: u64, patience: Duration) {
         *self.set.lock().unwrap() = Some((moment, countdown));
@@ -118,6 +128,7 @@ impl Place {
         for receiver in receivers {
             receiver.next_generation().await;
         }
+        self.trap.generation.fetch_add(1, Ordering::SeqCst);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         self.kills.push(now.as_millis() as i64);
         let Gateway { address, dir, .. } = &self.gateway;

@@ -12,9 +12,9 @@ use a2a_gateway::{
     proto::{
         a2a::TaskState,
         gateway::{
-            CancelTaskRequest, CreateWebhookRequest, Delivery, DeliveryState, GetTaskRequest, ListDeliveriesRequest,
-            ListTasksRequest, SubmitTaskRequest, TaskEvent, TaskRecord, WatchTaskRequest,
-            gateway_client::GatewayClient,
+            CancelTaskRequest, CreateWebhookRequest, DeleteWebhookRequest, Delivery, DeliveryState, GetTaskRequest,
+            ListDeliveriesRequest, ListTasksRequest, ListWebhooksRequest, SubmitTaskRequest, TaskEvent, TaskRecord,
+            WatchTaskRequest, gateway_client::GatewayClient,
         },
     },
     task::Dialect,
@@ -40,6 +40,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone, Default)]
 pub struct Stories {
     hooks: Arc<Mutex<Vec<Hook>>>,
+    removed: Arc<Mutex<Vec<(String, u64)>>>,
     tasks: Arc<Mutex<Vec<String>>>,
     cut_off: Arc<AtomicUsize>,
 }
@@ -52,6 +53,11 @@ impl Stories {
     /// Every webhook that was acknowledged.
     pub fn hooks(&self) -> Vec<Hook> {
         self.hooks.lock().unwrap().clone()
+    }
+
+    /// The paths of webhooks that were removed, and in which generation at most.
+    pub fn removed(&self) -> Vec<(String, u64)> {
+        self.removed.lock().unwrap().clone()
     }
 
     /// Every task that was acknowledged.
@@ -112,6 +118,14 @@ impl Client {
         let request = CreateWebhookRequest { webhook: Some(hook.new.clone()) };
         insist!(self, self.grpc.create_webhook(request.clone()));
         hook
+    }
+
+    /// Removes the webhook of a task that has this name.
+    async fn remove(&mut self, task_id: &str, name: &str) {
+        let request = ListWebhooksRequest { task_id: task_id.to_owned(), ..ListWebhooksRequest::default() };
+        let found = insist!(self, self.grpc.list_webhooks(request.clone())).webhooks;
+        let id = found.into_iter().find(|webhook| webhook.name == name).unwrap().id;
+        insist!(self, self.grpc.delete_webhook(DeleteWebhookRequest { id: id.clone() }));
     }
 
     async fn get(&mut self, task_id: &str) -> TaskRecord {
@@ -183,12 +197,17 @@ pub async fn work(
             let payload = [Dialect::V1, Dialect::V1, Dialect::V03, Dialect::Praison][random.below(4) as usize];
             Hook::new(format!("/{kind}/{number}.{n}"), &urls[receiver], payload)
         };
-        let (first, second, late) = (hook("first"), hook("second"), hook("late"));
+        let [first, second, late, short] = ["first", "second", "late", "short"].map(&mut hook);
         let mut hooks = vec![first, second];
         hooks.truncate(random.below(3) as usize);
+        let short = (random.below(4) == 0).then_some(short);
         let mut request = submit(&text, &format!("{number}.{n}"));
-        request.webhooks = hooks.iter().map(|hook| hook.new.clone()).collect();
+        request.webhooks = hooks.iter().chain(&short).map(|hook| hook.new.clone()).collect();
         let task = client.submit(request).await;
+        if let Some(short) = short {
+            client.remove(&task, &short.new.name).await;
+            stories.removed.lock().unwrap().push((short.path, client.trap.generation()));
+        }
         for mut hook in hooks {
             hook.task = Some(task.clone());
             stories.add_hook(hook);
