@@ -9,8 +9,17 @@
 //! - No receiver delays a task or another receiver (promise P4).
 //! - A request goes to no address that the operator has not allowed, whatever a name resolves to (`guard`).
 
-pub mod guard;
-pub mod send;
+mod dispatcher;
+mod guard;
+mod request;
+mod schedule;
+mod send;
+mod verdict;
+
+pub use dispatcher::{Bell, Clock, Dispatcher, Exchange, Parts, Settings};
+pub use guard::{Guard, Lookup, Policy, System};
+pub use schedule::Schedule;
+pub use send::{SendSettings, Sender};
 
 use std::time::Duration;
 
