@@ -57,7 +57,10 @@ async fn chaos(random: &mut Random, kills: u64) -> Tally {
     for round in 0..kills {
         match MOMENTS[round as usize % MOMENTS.len()] {
             // The moment may be long in coming, where nothing is on its way: then any time will do.
-            Some(moment) => trap.wait(moment, 1 + random.below(12), PATIENCE).await,
+            Some(moment) => {
+                let most = 1 << random.below(9);
+                trap.wait(moment, 1 + random.below(most), PATIENCE).await;
+            }
             None => tokio::time::sleep(Duration::from_millis(20 + random.below(230))).await,
         }
         place.kill(&receivers).await;

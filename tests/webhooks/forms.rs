@@ -120,14 +120,14 @@ async fn a_webhook_hears_of_what_it_wants_also_on_later_turns() {
     answer.message.as_mut().unwrap().task_id = task.clone();
     rig.client.submit_task(answer).await.unwrap();
     let log = rig.log(&task).await;
-    // Task, working, question; answer, working, artifact, completed.
+    // Task, working, question; working, answer, artifact, completed.
     assert_eq!(log.len(), 7, "{log:#?}");
     rig.delivered(&task, 7 + 1 + 1 + 6).await;
     let sequences = |path: &str| receiver.at(path).iter().map(|one| one.sequence()).collect::<Vec<_>>();
     assert_eq!(sequences("/all"), [1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(sequences("/messages"), [4]);
+    assert_eq!(sequences("/messages"), [5]);
     assert_eq!(sequences("/artifacts"), [6]);
-    assert_eq!(sequences("/usual"), [1, 2, 3, 5, 6, 7]);
+    assert_eq!(sequences("/usual"), [1, 2, 3, 4, 6, 7]);
     assert_eq!(receiver.at("/messages")[0].json()["message"]["parts"][0]["text"], "north");
 }
 

@@ -60,7 +60,8 @@ async fn a_shutdown_does_not_wait_for_silent_receivers_and_loses_nothing() {
 async fn retention_leaves_what_a_waiting_delivery_needs() {
     let receiver = Receiver::start(|_| Answer::status(500)).await;
     let schedule = format!("webhooks.schedule={}", ["200ms"; 50].join(","));
-    let mut rig = Rig::start(&[&schedule, "retention.settled=1s", "retention.interval=100ms"]).await;
+    let mut rig =
+        Rig::start(&[&schedule, "retention.settled=1s", "retention.interval=100ms", "tasks.request_id_ttl=1s"]).await;
     let task = rig.submit("burst: 50", vec![hook(receiver.url("/in"))]).await;
     let other = rig.submit("burst: 50", vec![]).await;
     let (log, _) = (rig.log(&task).await, rig.log(&other).await);
