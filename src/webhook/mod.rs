@@ -1,8 +1,9 @@
 //! Webhooks: sends the deliveries that the store holds, each until its receiver has taken it or it is given up.
 //!
-//! Data goes one way: [`Dispatcher`] claims what is due, has its request written (`request`, `sign`), sends it (`send`,
-//! through the `guard`), reads from the answer what is to become of it (`schedule`), and tells the store. Nothing is
-//! kept in memory that the store does not know: a process that dies takes no delivery with it (promise P5).
+//! Data goes one way: [`Dispatcher`] claims what is due, has its request written and signed (`request`), sends it
+//! (`send`, through the `guard`), reads from the answer what is to become of it (`verdict`, `schedule`), and tells the
+//! store. Nothing is kept in memory that the store does not know: a process that dies takes no delivery with it
+//! (promise P5).
 //!
 //! Promises:
 //! - At least once, in order per webhook and task, the same bytes and the same `webhook-id` on every attempt.

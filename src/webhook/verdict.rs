@@ -55,7 +55,7 @@ impl Policy {
         let verdict = match report.status {
             200..300 => Verdict::Delivered,
             410 => Verdict::Disable(WebhookState::Gone),
-            status => self.failed(tried, pause_limit(status), asked(&report), chance),
+            status => self.failed(tried, retry_limit(status), asked(&report), chance),
         };
         let error = if verdict == Verdict::Delivered { String::new() } else { explain(&report) };
         let attempt = Attempt {
@@ -74,20 +74,21 @@ impl Policy {
     /// What comes of an attempt that failed by a fault of the gateway's own: it is tried again on the schedule, so that
     /// a fault that stays neither spins nor lasts for ever.
     pub fn faulted(&self, tried: Tried<'_>, chance: &Chance) -> Attempted {
-        let verdict = self.failed(tried, u32::MAX, Duration::ZERO, chance);
-        // Such failures are not the receiver's.
-        let verdict = if matches!(verdict, Verdict::Disable(_)) { Verdict::Failed } else { verdict };
+        let verdict = self.again(tried, u32::MAX, Duration::ZERO, chance);
         without_answer(tried, verdict, "a fault of the gateway, whose log has the cause")
     }
 
+    /// What comes of an attempt that the receiver failed.
     fn failed(&self, tried: Tried<'_>, limit: u32, asked: Duration, chance: &Chance) -> Verdict {
+        let verdict = self.again(tried, limit, asked, chance);
+        let tried_enough = verdict == Verdict::Failed || tried.claim.tries.saturating_add(1) >= DISABLE_TRIES;
+        if tried_enough && self.failing_for_long(tried) { Verdict::Disable(WebhookState::Failing) } else { verdict }
+    }
+
+    /// A retry, if there is one left: at most `limit` in all.
+    fn again(&self, tried: Tried<'_>, limit: u32, asked: Duration, chance: &Chance) -> Verdict {
         let Tried { claim, now, .. } = tried;
-        let pause = self.schedule.after(claim.tries, chance).filter(|_| claim.tries < limit);
-        let tried_enough = pause.is_none() || claim.tries + 1 >= DISABLE_TRIES;
-        if tried_enough && self.failing_for_long(claim, now) {
-            return Verdict::Disable(WebhookState::Failing);
-        }
-        match pause {
+        match self.schedule.after(claim.tries, chance).filter(|_| claim.tries < limit) {
             Some(pause) => Verdict::Retry(now.saturating_add(millis(pause.max(asked)))),
             None => Verdict::Failed,
         }
@@ -95,9 +96,11 @@ impl Policy {
 
     /// Whether every attempt has failed for longer than is allowed. The age of the delivery says nothing about that: it
     /// may have waited for a gateway that did not run.
-    fn failing_for_long(&self, claim: &Claim, now: i64) -> bool {
-        let (Some(limit), Some(since)) = (self.disable_after, claim.webhook.health.failing_since) else { return false };
-        now.saturating_sub(since) >= millis(limit)
+    fn failing_for_long(&self, tried: Tried<'_>) -> bool {
+        let (Some(limit), Some(since)) = (self.disable_after, tried.claim.webhook.health.failing_since) else {
+            return false;
+        };
+        tried.now.saturating_sub(since) >= millis(limit)
     }
 }
 
@@ -119,7 +122,7 @@ fn without_answer(tried: Tried<'_>, verdict: Verdict, error: &str) -> Attempted 
 }
 
 /// How many retries a status allows at most: few where the receiver refuses the payload itself.
-fn pause_limit(status: u16) -> u32 {
+fn retry_limit(status: u16) -> u32 {
     match status {
         400 | 405 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => REFUSED_RETRIES,
         _ => u32::MAX,

@@ -309,10 +309,10 @@ fn delivery_state(value: i32, violations: &mut Violations) -> Option<DeliverySta
     }
 }
 
-/// The bounds of a range of times, in milliseconds since 1970 UTC.
+/// The bounds of a range of times, in milliseconds since 1970 UTC: rounded up, since events have whole ones.
 fn range(from: Option<Timestamp>, to: Option<Timestamp>, violations: &mut Violations) -> (Option<i64>, Option<i64>) {
     let mut read = |field: &str, time: Option<Timestamp>| match timestamp(field, time?) {
-        Ok(time) => Some(time.millis()),
+        Ok(time) => Some(time.millis() + i64::from(time.nanos % 1_000_000 != 0)),
         Err(error) => {
             for wrong in error.field_violations() {
                 violations.add(wrong.field.clone(), wrong.description.clone());

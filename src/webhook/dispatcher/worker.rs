@@ -110,7 +110,7 @@ enum Woken {
     Rung,
     Ended(Result<(Id, Attempted), JoinError>),
     Answered(Result<Claims>),
-    Read,
+    Read(Result<(), JoinError>),
     Time,
 }
 
@@ -159,7 +159,9 @@ impl Worker {
                     }
                 }
                 Woken::Answered(answer) => self.answered(answer),
-                Woken::Read => {}
+                // Those it read for are tried again.
+                Woken::Read(Err(fault)) => tracing::error!(%fault, "reading for deliveries failed"),
+                Woken::Read(Ok(())) => {}
                 Woken::Time => self.abort_overdue(),
             }
             self.tell_stopped();
@@ -183,7 +185,7 @@ impl Worker {
         tokio::select! {
             Some(command) = self.commands.recv() => Woken::Asked(command),
             Some(ended) = self.attempts.join_next_with_id() => Woken::Ended(ended),
-            Some(_) = self.readers.join_next() => Woken::Read,
+            Some(read) = self.readers.join_next() => Woken::Read(read),
             answer = answer => Woken::Answered(answer),
             () = self.bell.0.notified(), if !self.rung => Woken::Rung,
             () = sleep_until(until) => Woken::Time,

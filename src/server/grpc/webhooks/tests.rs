@@ -449,6 +449,7 @@ async fn deliveries_are_listed_with_their_attempts_and_sent_again() {
     // Filters and pages.
     let event = |n: usize| listed[n].event_time;
     let after = |time: Option<Timestamp>| time.map(|time| Timestamp::from_millis(time.millis() + 1));
+    let just_after = |time: Option<Timestamp>| time.map(|time| Timestamp { nanos: time.nanos + 1, ..time });
     let none = ListDeliveriesRequest::default;
     for (request, count) in [
         (none(), 4),
@@ -458,6 +459,8 @@ async fn deliveries_are_listed_with_their_attempts_and_sent_again() {
         (ListDeliveriesRequest { state: Pending.into(), ..none() }, 2),
         (ListDeliveriesRequest { from: event(3), to: after(event(0)), ..none() }, 4),
         (ListDeliveriesRequest { from: after(event(0)), ..none() }, 0),
+        (ListDeliveriesRequest { from: just_after(event(0)), ..none() }, 0),
+        (ListDeliveriesRequest { to: just_after(event(0)), ..none() }, 4),
         (ListDeliveriesRequest { to: event(3), ..none() }, 0),
     ] {
         assert_eq!(gateway.deliveries(request.clone()).await.unwrap().deliveries.len(), count, "{request:?}");
