@@ -115,18 +115,27 @@ async fn a_receiver_that_speaks_no_tls_is_told_nothing() {
 async fn the_dead_do_not_delay_the_living() {
     // Each an origin of its own, where connections are made and nobody ever says a word.
     let dead: Vec<_> = (0..200).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    let receiver = Receiver::willing().await;
-    let mut rig = Rig::start(&["webhooks.timeout=20s"]).await;
+    let (known, new) = (Receiver::willing().await, Receiver::willing().await);
+    let mut rig = Rig::start(&["webhooks.timeout=3s", "webhooks.schedule=20ms,20ms,1h"]).await;
+    rig.submit("hello", vec![hook(known.url("/first"))]).await;
+    known.answered(4).await;
+    let mut tasks = Vec::new();
     for dead in dead.chunks(20) {
         let urls = dead.iter().map(|dead| hook(format!("http://{}/", dead.local_addr().unwrap())));
-        rig.submit("hello", urls.collect()).await;
+        tasks.push(rig.submit("hello", urls.collect()).await);
     }
     let begun = Instant::now();
-    for round in 0..3 {
-        let urls = (0..5).map(|n| hook(receiver.url(&format!("/{round}/{n}"))));
-        rig.submit("hello", urls.collect()).await;
+    rig.submit("hello", (0..5).map(|n| hook(known.url(&format!("/{n}")))).collect()).await;
+    known.answered(4 + 5 * 4).await;
+    // One that was reached before has not waited for a dead one to be given up.
+    assert!(begun.elapsed() < Duration::from_millis(2800), "{:?}", begun.elapsed());
+    // Nor does one that is new, once all of the dead have been tried.
+    for task in &tasks {
+        let tried = |all: &[Delivery]| all.iter().filter(|one| one.attempt_count > 0).count() == 20;
+        rig.until(task, "first attempts", tried).await;
     }
-    receiver.answered(3 * 5 * 4).await;
-    // No dead one has been given up by now: the living have not waited for that.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    rig.submit("hello", (0..5).map(|n| hook(new.url(&format!("/{n}")))).collect()).await;
+    new.answered(5 * 4).await;
+    assert!(begun.elapsed() < Duration::from_millis(2800), "{:?}", begun.elapsed());
 }
