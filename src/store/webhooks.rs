@@ -282,7 +282,8 @@ pub struct Limits {
     pub total: usize,
     /// Of them, attempts that are not a delivery's first.
     pub retries: usize,
-    /// Of them, attempts to origins whose last attempt did not reach them, or that were never tried.
+    /// Of them, attempts to origins whose last attempt did not reach them, or that were never tried. Half of them are kept
+    /// from origins that fail again and again.
     pub unproven: usize,
     /// Attempts under way at once to one origin.
     pub per_origin: usize,

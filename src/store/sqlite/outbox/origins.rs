@@ -7,6 +7,31 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::Limits;
 
+/// How an origin stands. Dead ones stay among the failing: what was never tried, and what stumbles once, does not wait
+/// behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The last attempt reached it.
+    Reached,
+    /// It was never tried; or it was reached before, and the last attempt did not.
+    Doubtful,
+    /// It was not reached by the last two attempts, or by the only one.
+    Failing,
+}
+
+impl Standing {
+    pub const ALL: [Self; 3] = [Self::Reached, Self::Doubtful, Self::Failing];
+
+    /// The column `origins.standing`.
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Reached => 0,
+            Self::Doubtful => 1,
+            Self::Failing => 2,
+        }
+    }
+}
+
 /// When the next lane of origin `?1` can be claimed, which has room: two seeks.
 const REFRESH: &str = "UPDATE origins SET full = 0,
         fresh = max(open_until, (SELECT min(due) FROM lanes
@@ -107,8 +132,8 @@ pub fn fill(sql: &Connection, key: i64, full: bool) -> rusqlite::Result<()> {
 pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Limits, now: i64) -> rusqlite::Result<()> {
     if reached {
         sql.prepare_cached(
-            "UPDATE origins SET proven = 1, failures = 0, open_for = 0, open_until = 0
-             WHERE key = ?1 AND (proven = 0 OR failures > 0 OR open_for > 0)",
+            "UPDATE origins SET standing = 0, failures = 0, open_for = 0, open_until = 0
+             WHERE key = ?1 AND (standing > 0 OR failures > 0 OR open_for > 0)",
         )?
         .execute([key])?;
         return Ok(());
@@ -117,7 +142,8 @@ pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Lim
     let longest = millis(limits.circuit_open_max).min(i64::MAX / 4);
     let failures: Option<(u32, i64)> = sql
         .prepare_cached(
-            "UPDATE origins SET proven = 0, failures = failures + 1 WHERE key = ?1 RETURNING failures, open_for",
+            "UPDATE origins SET standing = CASE standing WHEN 0 THEN 1 ELSE 2 END, failures = failures + 1
+             WHERE key = ?1 RETURNING failures, open_for",
         )?
         .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
