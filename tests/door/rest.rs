@@ -291,7 +291,13 @@ fn artifact(value: &Value) -> Value {
 }
 
 fn part(value: &Value) -> Value {
-    object("text", value, &["text"], &[], |_, value| value.clone())
+    if value.get("data").is_none() {
+        return object("text", value, &["text"], &[], |_, value| value.clone());
+    }
+    object("data", value, &["data"], &[], |_, value| {
+        members(value, &["data"], &[]);
+        value["data"].clone()
+    })
 }
 
 fn event(value: &Value) -> Value {
