@@ -83,6 +83,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Tasks removed in one commit.
     pub retention_batch: usize,
+    /// How long deliveries that are done with are kept; none: as long as their task.
+    pub delivery_history: Option<Duration>,
     /// Between two rounds of removing.
     pub retention_interval: Duration,
     /// Events of one task that are kept; 0: all.
@@ -102,6 +104,7 @@ impl Default for Settings {
             cache_size: 16 << 20,
             retention: Some(Duration::from_secs(30 * 24 * 3600)),
             retention_batch: 200,
+            delivery_history: Some(Duration::from_secs(30 * 24 * 3600)),
             retention_interval: Duration::from_secs(60),
             events_per_task: 100_000,
             max_task_size: 256 << 20,
@@ -294,7 +297,7 @@ impl Engine {
         self.inner.store.probe().await
     }
 
-    /// Sets the gauges that are read from the store: tasks by state.
+    /// Sets the gauges that are read from the store: tasks by state, and what waits for webhooks.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -305,6 +308,10 @@ impl Engine {
             let labels = crate::metrics::StateLabels { state: state::word(state) };
             self.inner.metrics.tasks.get_or_create(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
         }
+        let backlog = self.inner.store.backlog().await?;
+        let age = backlog.oldest.map_or(0, |oldest| u64::try_from(now() - oldest).unwrap_or(0));
+        let age = Duration::from_millis(age);
+        self.inner.metrics.webhooks.backlog(backlog.pending, age, backlog.failed, backlog.open_circuits);
         Ok(())
     }
 
