@@ -42,7 +42,7 @@ pub const FILE_VARIABLE: &str = "A2A_GATEWAY_CONFIG";
 /// # Errors
 /// Why it cannot be read. It names the place, never the value.
 pub fn secret(text: &str) -> Result<String, String> {
-    agents::secret::resolve(text, &std::env::vars_os().collect::<Vec<_>>())
+    agents::resolve(text, &std::env::vars_os().collect::<Vec<_>>())
 }
 
 /// All settings, checked. `config.default.toml` documents each.
