@@ -265,6 +265,9 @@ pub struct Round {
     /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where it has been set back since the last round,
     /// what is due later is brought forward by as much.
     pub now: i64,
+    /// By how many milliseconds the system's clock has been set forward since this dispatcher's last round: its claims hold
+    /// as much longer. 0: it went as time went.
+    pub jumped: i64,
     /// What came of attempts.
     pub results: Vec<Attempted>,
     /// The most deliveries to claim.
@@ -313,6 +316,8 @@ pub struct Claim {
     pub delivery: DeliveryId,
     /// Where it goes, as of now.
     pub webhook: Arc<Webhook>,
+    /// Whether its origin was reached of late.
+    pub proven: bool,
     /// The number of the attempt, over all there were.
     pub number: u32,
     /// Attempts made since it was last made due by an event or a person: 0 for the first.

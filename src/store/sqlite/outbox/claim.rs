@@ -130,7 +130,7 @@ impl Claiming<'_> {
         waiting.sort_unstable();
         let mut claimed = 0;
         for lane in waiting.into_iter().take(share.min(room.left)) {
-            if self.room.of(standing, lane.retry) > 0 && self.lane(&lane, room.open)? {
+            if self.room.of(standing, lane.retry) > 0 && self.lane(&lane, standing, room.open)? {
                 self.room.take(standing, lane.retry);
                 claimed += 1;
             }
@@ -151,7 +151,7 @@ impl Claiming<'_> {
     }
 
     /// Claims the head of a lane. False: there is none.
-    fn lane(&mut self, lane: &Waiting, probe: bool) -> Result<bool, Failure> {
+    fn lane(&mut self, lane: &Waiting, standing: Standing, probe: bool) -> Result<bool, Failure> {
         let head = lanes::head(self.sql, lane.webhook, lane.task)?;
         let task: Option<TaskId> = self
             .sql
@@ -170,6 +170,7 @@ impl Claiming<'_> {
             ticket: Ticket { lane: lane.key, token },
             delivery: DeliveryId { webhook: webhook.id, task, sequence: head.sequence },
             webhook,
+            proven: standing == Standing::Reached,
             number: head.attempts + 1,
             tries: head.tries,
             created: head.created,
