@@ -19,14 +19,14 @@ use futures::future::BoxFuture;
 use super::Identity;
 use crate::{
     error::Result,
-    proto::a2a::Task,
-    task::{DeliveryId, Dialect, Event, Events, Secrets, TaskId, Webhook, WebhookId, WebhookState},
+    proto::a2a::{AuthenticationInfo, Task},
+    task::{DeliveryId, Dialect, Event, Events, TaskId, Webhook, WebhookId, WebhookState},
 };
 
 /// Webhooks and their deliveries, as their owners see them. Every method that names an owner sees only that owner's.
 pub trait Webhooks: Send + Sync + 'static {
     /// Stores a webhook; or changes the one of the same task (or agent) and name to what this one says, its id and its
-    /// deliveries kept, enabled.
+    /// deliveries kept, enabled. One that comes without a signing secret keeps what is there.
     ///
     /// # Errors
     /// `WebhookLimit`, `StoreFull`, `Unavailable`, `Internal`.
@@ -139,8 +139,12 @@ pub struct WebhookChange {
     pub payload: Option<Dialect>,
     /// `Enabled` (which forgets that it was failing) or `Paused`.
     pub state: Option<WebhookState>,
-    /// All of its secrets.
-    pub secrets: Option<Secrets>,
+    /// Its token; empty: none.
+    pub token: Option<String>,
+    /// How it authenticates; `Some(None)`: not.
+    pub authentication: Option<Option<AuthenticationInfo>>,
+    /// A new signing secret, and until when the one before is signed with, too: milliseconds since 1970 UTC.
+    pub signing: Option<(String, i64)>,
 }
 
 /// How much of a webhook waits, and how much was given up.

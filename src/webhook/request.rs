@@ -4,6 +4,8 @@
 //! Body, `webhook-id`, `a2a-event-sequence` and the trace's id are the same on every attempt. The time, the signature
 //! over it and the trace's span are each attempt's own.
 
+use std::iter;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -79,11 +81,11 @@ fn content_type(payload: Dialect) -> &'static str {
     }
 }
 
-/// The secrets to sign with: the webhook's own, and the one before it while that is valid.
+/// The secrets to sign with: the webhook's own, and those before it while they are valid, the newest first.
 fn valid_secrets(secrets: &Secrets, now: i64) -> impl Iterator<Item = &str> {
-    let previous = secrets.previous_signing.as_ref().filter(|(_, until)| *until > now);
+    let previous = secrets.previous_signing.iter().rev().filter(move |(_, until)| *until > now);
     let previous = previous.map(|(secret, _)| secret.as_str());
-    [Some(secrets.signing.as_str()), previous].into_iter().flatten().filter(|secret| !secret.is_empty())
+    iter::once(secrets.signing.as_str()).chain(previous).filter(|secret| !secret.is_empty())
 }
 
 /// What shows the receiver that it is not a stranger who calls.
@@ -179,7 +181,7 @@ mod tests {
 
     fn full() -> Secrets {
         let authentication = Some(AuthenticationInfo { scheme: "bEarer".into(), credentials: "a b=".into() });
-        Secrets { token: "tk".into(), authentication, signing: SECRET.into(), previous_signing: None }
+        Secrets { token: "tk".into(), authentication, signing: SECRET.into(), previous_signing: Vec::new() }
     }
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn signatures_verify_with_each_secret_while_it_is_valid() {
-        let previous_signing = Some((OLD.to_owned(), NOW + 1000));
+        let previous_signing = vec![(OLD.to_owned(), NOW + 1000)];
         let claim = claim(Dialect::V1, Secrets { previous_signing, ..full() });
         let verifies = |secret: &str, now: i64| {
             let request = write(&claim, now);
@@ -256,7 +258,7 @@ mod tests {
             Secrets { token: "a\0b".into(), ..full() },
             Secrets { authentication, ..full() },
             Secrets { signing: "whsec_c2hvcnQ=".into(), ..full() },
-            Secrets { previous_signing: Some(("old".into(), i64::MAX)), ..full() },
+            Secrets { previous_signing: vec![("old".into(), i64::MAX)], ..full() },
         ] {
             let claim = claim(Dialect::V1, secrets);
             let why = request(&claim, Bytes::new(), NOW, &Chance::seeded(1)).unwrap_err();

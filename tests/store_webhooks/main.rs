@@ -270,5 +270,15 @@ fn sequences(claims: &[Claim]) -> Vec<u64> {
 
 fn change(webhook: &Webhook) -> WebhookChange {
     let id = webhook.id;
-    WebhookChange { id, now: 2000, target: None, events: None, payload: None, state: None, secrets: None }
+    WebhookChange {
+        id,
+        now: 2000,
+        target: None,
+        events: None,
+        payload: None,
+        state: None,
+        token: None,
+        authentication: None,
+        signing: None,
+    }
 }

@@ -157,12 +157,16 @@ fn limit(most: usize, of: std::fmt::Arguments<'_>) -> Failure {
 }
 
 fn replace(state: &mut State, sql: &Connection, existing: Stored, webhook: &Webhook) -> Result<Webhook, Failure> {
-    let changed = Webhook {
+    let mut changed = Webhook {
         id: existing.webhook.id,
         created: existing.webhook.created,
         health: existing.webhook.health.clone(),
         ..webhook.clone()
     };
+    if changed.secrets.signing.is_empty() {
+        changed.secrets.signing.clone_from(&existing.webhook.secrets.signing);
+        changed.secrets.previous_signing.clone_from(&existing.webhook.secrets.previous_signing);
+    }
     write(state, sql, existing, changed)
 }
 
@@ -186,8 +190,14 @@ pub fn update(
     if change.state == Some(WebhookState::Enabled) {
         changed.health.failing_since = None;
     }
-    if let Some(secrets) = &change.secrets {
-        changed.secrets = secrets.clone();
+    if let Some(token) = &change.token {
+        changed.secrets.token.clone_from(token);
+    }
+    if let Some(authentication) = &change.authentication {
+        changed.secrets.authentication.clone_from(authentication);
+    }
+    if let Some((secret, until)) = &change.signing {
+        changed.secrets.rotate(secret.clone(), change.now, *until);
     }
     write(state, sql, existing, changed).map(Some)
 }
