@@ -180,6 +180,7 @@ fn store_settings(config: &Config) -> SqliteSettings {
         batch_max: store.batch_max,
         max_size: store.max_size.unwrap_or(0),
         webhooks_per_task: webhooks.per_task,
+        webhooks_enabled: webhooks.enabled,
         keys: Keys::new(webhooks.secret_key.as_ref().map(|key| key.0), &previous),
     }
 }

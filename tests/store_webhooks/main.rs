@@ -69,8 +69,13 @@ impl Rig {
 
     /// The same file, opened again.
     async fn again(self) -> Self {
+        self.again_with(|settings| settings).await
+    }
+
+    /// The same file, opened again with other settings.
+    async fn again_with(self, change: impl FnOnce(SqliteSettings) -> SqliteSettings) -> Self {
         self.store.close().await;
-        let (store, ear) = open(&SqliteSettings::new(self.dir.path())).unwrap();
+        let (store, ear) = open(&change(SqliteSettings::new(self.dir.path()))).unwrap();
         Self { dir: self.dir, store, ear }
     }
 
@@ -134,6 +139,12 @@ impl Rig {
         let which = a2a_gateway::store::Which::Id(webhook.id);
         self.store.webhook(webhook.owner.clone(), which).await.unwrap().unwrap()
     }
+}
+
+/// Changes a store's file past it.
+fn meddle(dir: &Path, statement: &str) {
+    let file = rusqlite::Connection::open(dir.join("gateway.db")).unwrap();
+    assert!(file.execute(statement, []).unwrap() > 0, "{statement}");
 }
 
 fn open(settings: &SqliteSettings) -> Result<(Sqlite, Arc<Ear>), String> {

@@ -256,7 +256,7 @@ impl Outbox for Fake {
         async { Ok(Backlog::default()) }.boxed()
     }
 
-    fn purge_deliveries(&self, _cutoff: i64, _batch: usize) -> BoxFuture<'_, Result<usize>> {
+    fn purge_deliveries(&self, _cutoff: Option<i64>, _now: i64, _batch: usize) -> BoxFuture<'_, Result<usize>> {
         async { Ok(0) }.boxed()
     }
 }
