@@ -355,6 +355,8 @@ pub struct Attempted {
     pub attempt: Option<Attempt>,
     /// Whether its origin was reached: by any answer but those that speak of an overload. None: that is not known.
     pub reached: Option<bool>,
+    /// Whether a failure is the receiver's, and not the gateway's own: only then its webhook is failing from now on.
+    pub blame: bool,
 }
 
 /// What is to become of a delivery.

@@ -4,7 +4,7 @@
 //! Body, `webhook-id`, `a2a-event-sequence` and the trace's id are the same on every attempt. The time, the signature
 //! over it and the trace's span are each attempt's own.
 
-use std::iter;
+use std::{iter, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -41,6 +41,13 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Who sends.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("a2a-gateway/", env!("CARGO_PKG_VERSION")));
 
+/// How long the first attempts may take at an origin that was not reached of late: thousands of dead receivers must not
+/// hold their places for as long as a slow one that lives may.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+
+/// Attempts of a delivery that are first ones. Those after them have all the time: a receiver may always be slow.
+const FIRST_TRIES: u32 = 3;
+
 /// The body of a delivery.
 ///
 /// # Errors
@@ -71,7 +78,8 @@ pub fn request(claim: &Claim, body: Bytes, now: i64, chance: &Chance) -> Result<
         headers.insert(HeaderName::from_static(signature::SIGNATURE), open(&signatures)?);
     }
     authenticate(&mut headers, webhook.payload, &webhook.secrets)?;
-    Ok(Request { url: webhook.url.clone(), headers, body })
+    let first = !claim.proven && claim.tries < FIRST_TRIES;
+    Ok(Request { url: webhook.url.clone(), headers, body, limit: first.then_some(FIRST_CONTACT) })
 }
 
 fn content_type(payload: Dialect) -> &'static str {
@@ -134,7 +142,7 @@ fn secret(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -249,6 +257,13 @@ mod tests {
         let (first, second) = (trace(), trace());
         assert_eq!(first.0, second.0);
         assert_ne!(first.1, second.1);
+    }
+
+    #[test]
+    fn first_attempts_at_an_unproven_origin_have_less_time() {
+        let limit = |proven, tries| write(&Claim { proven, tries, ..claim(Dialect::V1, full()) }, NOW).limit;
+        assert_eq!([limit(false, 0), limit(false, 2)], [Some(FIRST_CONTACT); 2]);
+        assert_eq!([limit(false, 3), limit(true, 0), limit(true, 9)], [None; 3]);
     }
 
     #[test]

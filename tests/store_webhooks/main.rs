@@ -268,7 +268,7 @@ fn result(claim: &Claim, verdict: Verdict) -> Attempted {
     let attempt = Attempt { number: claim.number, time: 5, latency: 3, status, error, ..Attempt::default() };
     let attempt = Some(attempt).filter(|_| verdict != Verdict::Released);
     let reached = (verdict != Verdict::Released).then_some(true);
-    Attempted { ticket: claim.ticket, verdict, attempt, reached }
+    Attempted { ticket: claim.ticket, verdict, attempt, reached, blame: true }
 }
 
 fn all(claims: &[Claim], verdict: &Verdict) -> Vec<Attempted> {

@@ -165,6 +165,22 @@ async fn others_are_told_of_what_a_round_made_due_and_did_not_take() {
 }
 
 #[tokio::test]
+async fn the_gateways_own_failures_do_not_make_a_webhook_failing() {
+    let rig = Rig::new();
+    let task = identity("me", "a");
+    let hook = webhook(&task, "h");
+    rig.create(&task, vec![hook.clone()]).await.unwrap();
+    rig.say(&task, 1, &["status"]).await;
+    let mut claims = rig.claim(2000).await;
+    for (now, blame, since) in [(3000, false, None), (4000, true, Some(4000)), (5000, false, Some(4000))] {
+        let result = Attempted { blame, ..result(&claims[0], Verdict::Retry(now)) };
+        claims = rig.dispatch(Round { results: vec![result], ..round(now) }).await.claims;
+        let health = rig.reload(&hook).await.health;
+        assert_eq!((health.failing_since, health.last_failure), (since, Some(now)));
+    }
+}
+
+#[tokio::test]
 async fn health_follows_results() {
     let rig = Rig::new();
     let task = identity("me", "a");

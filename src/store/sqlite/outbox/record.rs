@@ -58,7 +58,7 @@ pub fn record(
         Verdict::Released => {}
         Verdict::Delivered => succeeded(sql, claimed.webhook, now)?,
         Verdict::Retry(_) | Verdict::Failed | Verdict::Disable(_) => {
-            failed(sql, claimed.webhook, result.attempt.as_ref(), now)?;
+            failed(sql, claimed.webhook, result, now)?;
         }
     }
     if let Verdict::Disable(to @ (WebhookState::Gone | WebhookState::Failing)) = verdict {
@@ -134,16 +134,16 @@ fn succeeded(sql: &Connection, webhook: i64, now: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn failed(sql: &Connection, webhook: i64, attempt: Option<&Attempt>, now: i64) -> rusqlite::Result<()> {
-    let error = attempt.map(|attempt| match attempt.error.as_str() {
+fn failed(sql: &Connection, webhook: i64, result: &Attempted, now: i64) -> rusqlite::Result<()> {
+    let error = result.attempt.as_ref().map(|attempt| match attempt.error.as_str() {
         "" => format!("HTTP status {}", attempt.status),
         error => error.to_owned(),
     });
     sql.prepare_cached(
-        "UPDATE webhooks SET failing_since = coalesce(failing_since, ?2), last_failure = ?2,
+        "UPDATE webhooks SET failing_since = coalesce(failing_since, iif(?4, ?2, NULL)), last_failure = ?2,
                 last_error = coalesce(?3, last_error)
          WHERE key = ?1",
     )?
-    .execute(params![webhook, now, error])?;
+    .execute(params![webhook, now, error, result.blame])?;
     Ok(())
 }
