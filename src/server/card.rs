@@ -21,7 +21,10 @@ use sha2::{Digest as _, Sha256};
 use super::{caller::Version, route};
 use crate::{
     engine::AgentStatus,
-    proto::a2a::{AgentCapabilities, AgentCard, AgentInterface},
+    proto::{
+        a2a::{AgentCapabilities, AgentCard, AgentInterface},
+        a2a_v03 as v03,
+    },
     wire,
 };
 
@@ -146,15 +149,20 @@ impl Cards {
         // Over gRPC there are no paths to tell agents apart.
         let tenant = if agent.default { String::new() } else { agent.name.to_string() };
         let grpc = AgentInterface { tenant, ..interface(base.authority.clone(), "GRPC", "1.0") };
+        let mut interfaces = vec![
+            interface(door.clone(), "JSONRPC", "1.0"),
+            grpc,
+            interface(rest.clone(), REST, "1.0"),
+            interface(door, "JSONRPC", "0.3"),
+            // Its paths begin with the version themselves.
+            interface(rest, REST, "0.3"),
+        ];
+        // In 0.3 there are no tenants either: clients that go by the card would reach the default agent.
+        if agent.default {
+            interfaces.push(interface(base.authority.clone(), "GRPC", "0.3"));
+        }
         let mut card = AgentCard {
-            supported_interfaces: vec![
-                interface(door.clone(), "JSONRPC", "1.0"),
-                grpc,
-                interface(rest.clone(), REST, "1.0"),
-                interface(door, "JSONRPC", "0.3"),
-                // Its paths begin with the version themselves.
-                interface(rest, REST, "0.3"),
-            ],
+            supported_interfaces: interfaces,
             capabilities: Some(AgentCapabilities {
                 streaming: Some(true),
                 push_notifications: Some(self.offers.push),
@@ -203,6 +211,11 @@ impl Cards {
     /// The card in PraisonAI's form, for those who came through its door or, as it can be told apart there, the common one.
     pub fn praison_json(&self, agent: &AgentStatus, base: &Base, path: &str) -> String {
         wire::card::praisonai(&self.adapt(agent, base), &door(agent, base, path))
+    }
+
+    /// The card as 0.3's contract has it.
+    pub fn v03(&self, agent: &AgentStatus, base: &Base) -> v03::AgentCard {
+        wire::v03::card::card(self.adapt(agent, base), door(agent, base, DOOR))
     }
 
     /// Since when the card is as it is, as far as anyone was told.
@@ -341,6 +354,7 @@ mod tests {
                 ("https://gw.test/base", "HTTP+JSON", "1.0", ""),
                 ("https://gw.test/base/a2a", "JSONRPC", "0.3", ""),
                 ("https://gw.test/base", "HTTP+JSON", "0.3", ""),
+                ("gw.test:443", "GRPC", "0.3", ""),
             ]
         );
         let capabilities = card.capabilities.unwrap();
