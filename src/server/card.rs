@@ -1,6 +1,6 @@
 //! Agent cards: the agent's own, with interfaces and capabilities that are true of the gateway.
 //!
-//! The well-known paths answer conditional requests (RFC 9110 section 13) with a strong ETag over the content, and vary
+//! The well-known paths answer conditional requests (RFC 9110 section 13) with an ETag over the content, and vary
 //! by the protocol version asked for. An agent that has not been reached yet has a card too: its name and what else is
 //! known of it, not to be cached.
 
@@ -259,7 +259,8 @@ pub fn answer(headers: &HeaderMap, document: Document) -> Response<String> {
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
     headers.insert(VARY, HeaderValue::from_static("A2A-Version"));
-    for (name, value) in [(ETAG, etag), (LAST_MODIFIED, httpdate::fmt_http_date(modified))] {
+    // Weak, since the same card may be sent compressed.
+    for (name, value) in [(ETAG, format!("W/{etag}")), (LAST_MODIFIED, httpdate::fmt_http_date(modified))] {
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
         }

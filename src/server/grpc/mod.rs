@@ -8,6 +8,7 @@ mod a2a_v03;
 mod call;
 mod codec;
 mod gateway;
+mod web;
 mod webhooks;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request},
+    middleware,
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tonic::Status;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -83,18 +85,30 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         )
         .route_service(&methods(HEALTH), health)
         .route_service(&methods(REFLECTION), reflection().build_v1()?)
-        .route_service(&methods(REFLECTION_ALPHA), reflection().build_v1alpha()?);
+        .route_service(&methods(REFLECTION_ALPHA), reflection().build_v1alpha()?)
+        .layer(middleware::from_fn(web::translate));
     Ok((router, Health(reporter)))
 }
 
 /// Whether the request is a gRPC call.
-pub fn is_grpc(request: &Request) -> bool {
+fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+") || rest.starts_with(b";"))
+}
+
+/// The answer to a call of a service that does not exist; none when the request is no gRPC call, nor a gRPC-Web call.
+pub fn unknown(request: &Request) -> Option<Response> {
+    let web = web::content_type(request.headers());
+    let mut answer = (web.is_some() || is_grpc(request)).then(|| unimplemented(request.uri().path()))?;
+    if let Some(content_type) = web {
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    Some(answer)
 }
 
 /// The answer to a call of a method that does not exist.
-pub fn unimplemented(method: &str) -> Response {
+fn unimplemented(method: &str) -> Response {
     let name: String = method.chars().take(128).collect();
     to_axum(Status::unimplemented(format!("there is no method {name}")).into_http())
 }
