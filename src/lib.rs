@@ -208,6 +208,7 @@ fn server_settings(config: &Config) -> server::Settings {
     server::Settings {
         public_url: server.public_url.clone(),
         merged_card: server.merged_card,
+        cors_origins: server.cors_origins.clone(),
         max_body: server.max_body,
         max_batch: server.max_batch,
         max_connections: server.max_connections,
