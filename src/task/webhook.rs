@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use url::Url;
+use url::{ParseError, Url};
 use uuid::Uuid;
 
 use super::{Dialect, TaskId};
@@ -226,7 +226,10 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("must be visible ASCII characters only: escape others as %XX".to_owned());
     }
-    let url = Url::parse(text).map_err(|problem| format!("must be an http or https URL: {problem}"))?;
+    let url = Url::parse(text).map_err(|problem| match problem {
+        ParseError::RelativeUrlWithoutBase => "must be an http or https URL: http:// or https:// is missing".to_owned(),
+        problem => format!("must be an http or https URL: {problem}"),
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("must be an http or https URL, not {}", url.scheme()));
     }
@@ -297,7 +300,7 @@ mod tests {
         let long = format!("http://h/{}", "a".repeat(MAX_URL));
         let wrong = [
             ("", "is required"),
-            ("h.test/in", "must be an http or https URL"),
+            ("h.test/in", "must be an http or https URL: http:// or https:// is missing"),
             ("ftp://h/", "must be an http or https URL, not ftp"),
             ("file:///etc/passwd", "must be an http or https URL, not file"),
             ("http://u:p@h/", "must not hold a user"),
