@@ -267,11 +267,11 @@ pub struct Requeued {
 /// What a dispatcher tells the store, and what it asks for.
 #[derive(Debug)]
 pub struct Round {
-    /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where it has been set back since the last round,
-    /// what is due later is brought forward by as much.
+    /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where that is before the last round, the clock has
+    /// been set back: what is due later is brought forward by as much.
     pub now: i64,
-    /// By how many milliseconds the system's clock has been set forward since this dispatcher's last round: its claims hold
-    /// as much longer. 0: it went as time went.
+    /// By how many milliseconds the system's clock has been set since this dispatcher's last round. Forward: its claims
+    /// hold as much longer. Back (negative): what is due later is brought forward by as much. 0: it went as time went.
     pub jumped: i64,
     /// What came of attempts.
     pub results: Vec<Attempted>,

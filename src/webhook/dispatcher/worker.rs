@@ -262,7 +262,7 @@ impl Worker {
         let results = mem::take(&mut self.results);
         let round = Round {
             now: begun.wall,
-            jumped: set.max(0),
+            jumped: set,
             results: results.clone(),
             take,
             lease: self.lease,

@@ -48,7 +48,9 @@ impl Changes {
 /// See `Outbox::dispatch`.
 pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Claims, Failure> {
     let before = state.clock;
-    let set_back_from = state.tell_time(round.now);
+    // What the clock would show, had it not been set back.
+    let told = (round.jumped < 0).then(|| round.now.saturating_sub(round.jumped));
+    let set_back_from = state.tell_time(round.now).max(told);
     let mut changes = Changes::default();
     let mut refused = 0;
     for result in &round.results {
