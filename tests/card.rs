@@ -80,6 +80,7 @@ fn check_v03(gateway: &Gateway, card: &Value, push: bool) {
         json!([
             {"url": gateway.url("/a2a"), "transport": "JSONRPC"},
             {"url": gateway.url(""), "transport": "HTTP+JSON"},
+            {"url": gateway.address.to_string(), "transport": "GRPC"},
         ])
     );
     let capabilities = &card["capabilities"];

@@ -321,7 +321,7 @@ async fn tasks_are_listed_newest_first_and_page_by_page() {
         let ours = client.list(&ListQuery { context: "ours", ..ListQuery::default() }).await.unwrap();
         assert_eq!(listed(&ours), ids, "{door:?}");
         assert!(ours.tasks.iter().all(|task| task.artifacts == ["Echo: hello"]), "{door:?}");
-        assert_eq!(client.list(&ListQuery::default()).await.unwrap().tasks.len(), 9, "{door:?}");
+        assert_eq!(client.list(&ListQuery::default()).await.unwrap().tasks.len(), 10, "{door:?}");
     }
 }
 
