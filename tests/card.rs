@@ -63,6 +63,7 @@ fn check_v1(gateway: &Gateway, card: &Value, push: bool) {
             {"url": gateway.url(""), "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
             {"url": gateway.url("/a2a"), "protocolBinding": "JSONRPC", "protocolVersion": "0.3"},
             {"url": gateway.url(""), "protocolBinding": "HTTP+JSON", "protocolVersion": "0.3"},
+            {"url": authority, "protocolBinding": "GRPC", "protocolVersion": "0.3"},
         ])
     );
     let capabilities = &card["capabilities"];
@@ -79,6 +80,7 @@ fn check_v03(gateway: &Gateway, card: &Value, push: bool) {
         json!([
             {"url": gateway.url("/a2a"), "transport": "JSONRPC"},
             {"url": gateway.url(""), "transport": "HTTP+JSON"},
+            {"url": gateway.address.to_string(), "transport": "GRPC"},
         ])
     );
     let capabilities = &card["capabilities"];
@@ -154,14 +156,14 @@ async fn a_client_that_has_the_card_is_not_sent_it_again() {
         let headers: HeaderMap = first.headers().clone();
         let value = |name: &str| headers[name].to_str().unwrap().to_owned();
         let (tag, modified) = (value("etag"), value("last-modified"));
-        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{tag}");
+        assert!(tag.starts_with("W/\"") && tag.ends_with('"') && tag.len() > 2, "{tag}");
         assert!(value("cache-control").contains("max-age="));
         let body = first.text().await.unwrap();
         assert_eq!(get(&gateway, path, &[]).await.headers()["etag"], headers["etag"], "the tag changes by itself");
-        let weak = format!("\"x\", W/{tag}");
+        let strong = format!("\"x\", {}", tag.strip_prefix("W/").unwrap());
         for (name, value, status) in [
             ("if-none-match", tag.as_str(), 304),
-            ("if-none-match", weak.as_str(), 304),
+            ("if-none-match", strong.as_str(), 304),
             ("if-none-match", "*", 304),
             ("if-none-match", "\"x\"", 200),
             ("if-modified-since", modified.as_str(), 304),
@@ -196,7 +198,7 @@ async fn grpc_serves_the_card_and_the_agents() {
     let gateway = Gateway::start().await;
     let mut own = gateway.client(Door::Gateway).gateway();
     let card = own.get_agent_card(gateway::GetAgentCardRequest::default()).await.unwrap().into_inner();
-    assert_eq!((card.name.as_str(), card.supported_interfaces.len()), ("echo", 5));
+    assert_eq!((card.name.as_str(), card.supported_interfaces.len()), ("echo", 6));
     assert_eq!(card.supported_interfaces[1].url, gateway.address.to_string());
     let agents = own.list_agents(gateway::ListAgentsRequest {}).await.unwrap().into_inner().agents;
     assert_eq!((agents.len(), agents[0].state()), (1, gateway::AgentState::Ready));
@@ -261,7 +263,7 @@ async fn metrics_count_requests_tasks_watchers_and_commits() {
     }
     let stream = r#"a2a_gateway_requests_total{door="jsonrpc-1.0",method="SendStreamingMessage",outcome="ok"}"#;
     assert_eq!(metrics[stream], 1.0);
-    assert_eq!(metrics[r#"a2a_gateway_tasks{state="completed"}"#], 7.0);
+    assert_eq!(metrics[r#"a2a_gateway_tasks{state="completed"}"#], 8.0);
     assert_eq!(metrics[r#"a2a_gateway_tasks{state="canceled"}"#], 1.0);
     assert!(metrics["a2a_gateway_events_total"] >= 7.0 * 4.0);
     let commits = metrics["a2a_gateway_commit_batch_size_count"];
@@ -317,10 +319,11 @@ async fn reflection_lists_the_services_and_their_contracts() {
     let first = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = first else { panic!("{first:?}") };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["a2a.gateway.v1.Gateway", "lf.a2a.v1.A2AService", "grpc.health.v1.Health"] {
+    let served = ["a2a.gateway.v1.Gateway", "lf.a2a.v1.A2AService", "a2a.v1.A2AService", "grpc.health.v1.Health"];
+    for name in served {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
-    assert!(!names.contains(&"a2a.v1.A2AService"), "only what is served is listed: {names:?}");
+    assert_eq!(names.len(), served.len() + 2, "only these and reflection itself: {names:?}");
     let second = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::FileDescriptorResponse(files) = second else { panic!("{second:?}") };
     assert!(!files.file_descriptor_proto.is_empty());
@@ -332,7 +335,9 @@ async fn an_unknown_grpc_method_is_unimplemented() {
     // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let h2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
-    for path in ["/a2a.gateway.v1.Gateway/Nope", "/lf.a2a.v1.A2AService/Nope", "/no.Such/Nope"] {
+    for path in
+        ["/a2a.gateway.v1.Gateway/Nope", "/lf.a2a.v1.A2AService/Nope", "/a2a.v1.A2AService/Nope", "/no.Such/Nope"]
+    {
         let call = h2.post(gateway.url(path)).header("content-type", "application/grpc").header("te", "trailers");
         let response = call.body(vec![0; 5]).send().await.unwrap();
         assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &"12".parse().unwrap()));

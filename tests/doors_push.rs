@@ -355,7 +355,8 @@ async fn a_send_that_is_repeated_by_its_key_has_its_config_once() {
 async fn a_config_for_another_task_than_the_messages_is_refused() {
     let (gateway, engine) = Gateway::start_push(&["echo"]).await;
     let waiting = gateway.client(Door::V1).send(say("ask: Who?")).await.unwrap().task();
-    for door in Door::PUSH_A2A {
+    // Over gRPC, a config of 0.3 that comes with a message has no place for a task.
+    for door in Door::PUSH_A2A.into_iter().filter(|door| *door != Door::Grpc03) {
         let client = gateway.client(door);
         let next = || Send { task: &waiting.id, ..say("Bob") };
         for (send, task) in [(say("hello"), waiting.id.as_str()), (say("hello"), "x"), (next(), NOBODYS)] {

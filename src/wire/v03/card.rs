@@ -175,7 +175,7 @@ mod tests {
             "provider": {"organization": "o", "url": "http://o"},
             "additionalInterfaces": [{"url": "gw:80", "transport": "GRPC"}],
             "capabilities": {"streaming": true, "pushNotifications": true,
-                "extensions": [{"uri": "http://x", "required": true, "params": {"a": 1.0}}]},
+                "extensions": [{"uri": "http://x", "required": true, "params": {"a": 1}}]},
             "securitySchemes": {
                 "key": {"apiKeySecurityScheme": {"location": "header", "name": "X"}},
                 "oauth": {"oauth2SecurityScheme": {"flows": {"clientCredentials": {"tokenUrl": "http://t", "scopes": {"r": "read"}}}}},
