@@ -59,6 +59,11 @@ impl Gateway {
         Self::start_with(&["--agent", agent]).await
     }
 
+    /// Starts one that may send webhooks to loopback addresses.
+    pub async fn with_webhooks() -> Result<Self> {
+        Self::start_with(&["--webhook-allow", "127.0.0.0/8"]).await
+    }
+
     async fn start_with(options: &[&str]) -> Result<Self> {
         let directory = scratch_directory()?;
         let address = free_address()?;
