@@ -12,15 +12,18 @@ mod reader;
 mod reload;
 mod suggest;
 mod value;
+mod webhooks;
 
 pub use agent::{
     A2aAgent, Agent, AgentKind, Binding, ExecAgent, ExecInput, ExecOutput, Interface, Mode, OnLost, Preference, Secret,
     Tls, Version,
 };
 pub use reload::{Reloaded, Reloader};
+pub use webhooks::{SecretKey, Webhooks};
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use agents::Environment;
 use reader::{Reader, Values};
 use value::Value;
 
@@ -44,6 +47,8 @@ pub struct Config {
     pub retention: Retention,
     /// How tasks run.
     pub tasks: Tasks,
+    /// How webhooks are kept and sent.
+    pub webhooks: Webhooks,
     /// The log.
     pub log: Log,
     /// The agents; the first is the default. Never empty: where none is set, it is the built-in one, named `echo`.
@@ -153,7 +158,7 @@ pub enum LogFormat {
 pub struct Sources {
     /// The settings file.
     pub file: Option<PathBuf>,
-    /// The environment. What starts with `A2A_GATEWAY_` is a setting; the rest is for what agents' settings name.
+    /// The environment. What starts with `A2A_GATEWAY_` is a setting; the rest is for what settings name.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that were given.
     pub flags: Vec<Flag>,
@@ -196,7 +201,7 @@ impl Config {
     fn read(sources: &Sources) -> Result<(Self, Values), Problems> {
         let mut reader = Reader::new(layers::gather(sources));
         let agents = agents::read(&mut reader, &sources.environment);
-        let config = build(&mut reader, agents);
+        let config = build(&mut reader, agents, &sources.environment);
         if let Some(config) = &config {
             config.find_conflicts(&mut reader);
         }
@@ -219,7 +224,7 @@ impl Config {
 }
 
 /// Reads each setting. None when a default is missing or wrong, which the tests exclude.
-fn build(r: &mut Reader, agents: Vec<Agent>) -> Option<Config> {
+fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Option<Config> {
     const MS: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -266,10 +271,11 @@ fn build(r: &mut Reader, agents: Vec<Agent>) -> Option<Config> {
         max_size: r.read("tasks.max_size", |v| v.size(MIB..=64 * GIB))?,
         direct_reply_wait: r.read("tasks.direct_reply_wait", |v| v.duration(Duration::ZERO..=60 * SECOND))?,
     };
+    let webhooks = webhooks::read(r, environment)?;
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log =
         Log { level: r.read("log.level", Value::log_filter)?, format: r.read("log.format", |v| v.choice(&formats))? };
-    Some(Config { server, store, retention, tasks, log, agents })
+    Some(Config { server, store, retention, tasks, webhooks, log, agents })
 }
 
 /// Names only: values, of variables above all, may be secret.

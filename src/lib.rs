@@ -2,19 +2,22 @@
 //!
 //! This file assembles the parts, and is the only one that names them all. Data goes one way: `server` decodes and calls
 //! `engine`, which writes to `store` and lets an `agent` work; what the store committed comes back through the engine's
-//! hub to whoever watches.
+//! hub to whoever watches, and goes out to receivers by `webhook`.
 
 pub mod agent;
 pub mod cli;
 pub mod config;
+mod courier;
 pub mod engine;
 pub mod error;
 mod fleet;
 pub mod metrics;
+pub mod network;
 pub mod proto;
 pub mod server;
 pub mod store;
 pub mod task;
+pub mod tls;
 pub mod webhook;
 pub mod wire;
 
@@ -28,11 +31,13 @@ use std::{
 
 use agent::Agent;
 use config::{Config, Problems};
+use courier::{Courier, Ears};
 use engine::{Engine, Hub, Parts};
 use fleet::Fleet;
 use metrics::Metrics;
 use store::{Sqlite, SqliteOpenError, SqliteSettings};
 use tokio::{net::TcpListener, sync::mpsc};
+use webhook::Bell;
 
 /// Why the gateway did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,9 @@ pub enum StartError {
     /// An agent cannot be built from its settings.
     #[error("{0}")]
     Agent(String),
+    /// Webhooks cannot be sent with these settings.
+    #[error("webhooks cannot be sent: {0}")]
+    Webhooks(String),
     /// The listener failed while serving.
     #[error("cannot go on serving: {0}")]
     Serve(io::Error),
@@ -118,6 +126,7 @@ struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
     engine: Engine,
+    courier: Option<Arc<Courier>>,
     metrics: Arc<Metrics>,
 }
 
@@ -133,18 +142,17 @@ impl Gateway {
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let hub = Hub::new(metrics.clone());
-        let store = Sqlite::open(&store_settings(&config), hub.clone(), metrics.clone())
+        let bell = Arc::new(Bell::default());
+        let ears = Arc::new(Ears { hub: hub.clone(), bell: bell.clone() });
+        let store = Sqlite::open(&store_settings(&config), ears, metrics.clone())
             .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
+        let store = Arc::new(store);
+        let courier = Courier::start(&config.webhooks, store.clone(), bell, metrics.clone());
+        let courier = courier.map_err(StartError::Webhooks)?;
         let settings = engine_settings(&config);
-        let engine = Engine::start(Parts {
-            store: Arc::new(store),
-            hub,
-            agents,
-            courier: None,
-            settings,
-            metrics: metrics.clone(),
-        });
-        Ok(Self { config, listener, address, engine, metrics })
+        let sends = courier.clone().map(|courier| courier as Arc<dyn engine::Courier>);
+        let engine = Engine::start(Parts { store, hub, agents, courier: sends, settings, metrics: metrics.clone() });
+        Ok(Self { config, listener, address, engine, courier, metrics })
     }
 
     async fn serve(
@@ -152,9 +160,12 @@ impl Gateway {
         ready: impl FnOnce(SocketAddr),
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
-        let Self { config, listener, address, engine, metrics } = self;
+        let Self { config, listener, address, engine, courier, metrics } = self;
         ready(address);
         let served = server::serve(listener, engine.clone(), metrics, server_settings(&config), shutdown).await;
+        if let Some(courier) = courier {
+            courier.shutdown().await;
+        }
         engine.stop().await;
         served.map_err(StartError::Serve)
     }
@@ -163,10 +174,10 @@ impl Gateway {
 fn store_settings(config: &Config) -> SqliteSettings {
     let store = &config.store;
     SqliteSettings {
-        data_dir: store.data_dir.clone(),
         readers: store.readers,
         batch_max: store.batch_max,
         max_size: store.max_size.unwrap_or(0),
+        ..SqliteSettings::new(&store.data_dir)
     }
 }
 
@@ -181,6 +192,7 @@ fn engine_settings(config: &Config) -> engine::Settings {
         cache_size: config.store.cache_size,
         retention: retention.settled,
         retention_batch: retention.batch,
+        delivery_history: config.webhooks.history,
         retention_interval: retention.interval,
         events_per_task: retention.events_per_task.unwrap_or(0),
         max_task_size: tasks.max_size,

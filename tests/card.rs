@@ -43,7 +43,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 /// Checks what a 1.0 client reads.
-fn check_v1(gateway: &Gateway, card: &Value) {
+fn check_v1(gateway: &Gateway, card: &Value, push: bool) {
     assert_eq!(card["name"], "echo");
     for name in ["description", "version"] {
         assert!(card[name].as_str().is_some_and(|text| !text.is_empty()), "{name} in {card}");
@@ -65,51 +65,54 @@ fn check_v1(gateway: &Gateway, card: &Value) {
     );
     let capabilities = &card["capabilities"];
     assert_eq!(capabilities["streaming"], true);
-    assert_eq!(capabilities["pushNotifications"], false);
+    assert_eq!(capabilities["pushNotifications"], push);
 }
 
 /// Checks what a 0.3 client reads.
-fn check_v03(gateway: &Gateway, card: &Value) {
+fn check_v03(gateway: &Gateway, card: &Value, push: bool) {
     assert_eq!((&card["name"], &card["protocolVersion"]), (&json!("echo"), &json!("0.3.0")));
     assert_eq!((&card["url"], &card["preferredTransport"]), (&json!(gateway.url("/a2a")), &json!("JSONRPC")));
     let capabilities = &card["capabilities"];
-    assert_eq!((&capabilities["streaming"], &capabilities["pushNotifications"]), (&json!(true), &json!(false)));
+    assert_eq!((&capabilities["streaming"], &capabilities["pushNotifications"]), (&json!(true), &json!(push)));
     assert_eq!(card["supportsAuthenticatedExtendedCard"], false);
     assert!(card["skills"].is_array() && card["defaultInputModes"].is_array() && card["version"].is_string());
 }
 
 /// Checks what a PraisonAI client reads, whose JSON-RPC is at a path.
-fn check_praison(gateway: &Gateway, card: &Value, path: &str) {
+fn check_praison(gateway: &Gateway, card: &Value, path: &str, push: bool) {
     assert_eq!((&card["name"], &card["url"]), (&json!("echo"), &json!(gateway.url(path))));
     assert!(card["version"].is_string() && card["description"].is_string());
     let capabilities = &card["capabilities"];
-    assert_eq!((&capabilities["streaming"], &capabilities["pushNotifications"]), (&json!(true), &json!(false)));
+    assert_eq!((&capabilities["streaming"], &capabilities["pushNotifications"]), (&json!(true), &json!(push)));
 }
 
 #[tokio::test]
 async fn without_a_version_both_paths_serve_a_card_that_all_dialects_read() {
-    let gateway = Gateway::start().await;
-    for path in PATHS {
-        let merged = card(&gateway, path, "").await;
-        check_v1(&gateway, &merged);
-        check_v03(&gateway, &merged);
-        check_praison(&gateway, &merged, "/a2a");
+    for (gateway, push) in
+        [(Gateway::start_push(&["echo"]).await.0, true), (Gateway::start_without_push().await, false)]
+    {
+        for path in PATHS {
+            let merged = card(&gateway, path, "").await;
+            check_v1(&gateway, &merged, push);
+            check_v03(&gateway, &merged, push);
+            check_praison(&gateway, &merged, "/a2a", push);
+        }
+        let own = get(&gateway, "/praisonai/.well-known/agent.json", &[]).await.json().await.unwrap();
+        check_praison(&gateway, &own, "/praisonai/a2a", push);
     }
-    let own = get(&gateway, "/praisonai/.well-known/agent.json", &[]).await.json().await.unwrap();
-    check_praison(&gateway, &own, "/praisonai/a2a");
 }
 
 #[tokio::test]
 async fn a_version_asks_for_the_pure_card() {
-    let gateway = Gateway::start().await;
+    let (gateway, _) = Gateway::start_push(&["echo"]).await;
     for path in PATHS {
         let v1 = card(&gateway, path, "1.0").await;
-        check_v1(&gateway, &v1);
+        check_v1(&gateway, &v1, true);
         let pure = ["capabilities", "defaultInputModes", "defaultOutputModes", "description", "name", "skills"];
         assert_eq!(keys(&v1), [&pure[..], &["supportedInterfaces", "version"]].concat());
         assert_eq!(keys(&v1["capabilities"]), ["extendedAgentCard", "pushNotifications", "streaming"]);
         let v03 = card(&gateway, path, "0.3").await;
-        check_v03(&gateway, &v03);
+        check_v03(&gateway, &v03, true);
         assert!(v03.get("supportedInterfaces").is_none());
         let by_query = get(&gateway, &format!("{path}?A2A-Version=1.0"), &[]).await.json::<Value>().await.unwrap();
         assert_eq!(by_query, v1);

@@ -126,8 +126,8 @@ async fn the_same_key_gives_the_same_task_and_other_content_is_refused() {
 }
 
 #[tokio::test]
-async fn push_notifications_are_refused_in_each_dialects_form() {
-    let gateway = Gateway::start().await;
+async fn where_webhooks_are_off_push_is_refused_in_each_dialects_form() {
+    let gateway = Gateway::start_without_push().await;
     let id = gateway.client(Door::V1).send(say("hello")).await.unwrap().task().id;
     let hook = "http://127.0.0.1:9/hook";
     let mut a2a = gateway.client(Door::A2aGrpc).a2a();

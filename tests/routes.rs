@@ -63,8 +63,9 @@ fn parrot(name: &str) -> (String, Arc<dyn Agent>) {
     (name.into(), Arc::new(Parrot { card, problem: None }))
 }
 
+/// Two agents; webhooks are off.
 async fn start() -> Gateway {
-    Gateway::start_with(vec![parrot("first"), parrot("other")], &[]).await
+    Gateway::start_courier(vec![parrot("first"), parrot("other")], None).await.0
 }
 
 /// How a request names its agent.

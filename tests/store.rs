@@ -166,7 +166,7 @@ async fn a_full_store_refuses_writes_goes_on_reading_and_loses_nothing() {
 fn open(dir: &std::path::Path) -> Result<Sqlite, String> {
     let metrics = Arc::new(Metrics::default());
     let hub = a2a_gateway::engine::Hub::new(metrics.clone());
-    let settings = SqliteSettings { data_dir: dir.to_owned(), readers: 1, batch_max: 8, max_size: 0 };
+    let settings = SqliteSettings { readers: 1, ..SqliteSettings::new(dir) };
     Sqlite::open(&settings, hub, metrics).map_err(|error| error.to_string())
 }
 

@@ -52,6 +52,12 @@ pub(super) struct ServeArgs {
     /// URL that clients reach the gateway at [default: derived from each request]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Address, network or host that webhooks may be sent to beyond the public internet; may be repeated
+    #[arg(long, value_name = "NETWORK_OR_HOST")]
+    webhook_allow: Vec<String>,
+    /// Send webhooks to https URLs only
+    #[arg(long)]
+    webhook_https_only: bool,
     /// off, error, warn, info, debug, trace, or a list such as info,a2a_gateway::store=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -80,6 +86,16 @@ impl ServeArgs {
         let named = named.into_iter().filter_map(|(name, key, value)| {
             Some(Flag { name: name.to_owned(), key: key.to_owned(), value: value.clone()? })
         });
+        let allow = (!self.webhook_allow.is_empty()).then(|| Flag {
+            name: "--webhook-allow".to_owned(),
+            key: "webhooks.allow".to_owned(),
+            value: self.webhook_allow.join(","),
+        });
+        let https_only = self.webhook_https_only.then(|| Flag {
+            name: "--webhook-https-only".to_owned(),
+            key: "webhooks.https_only".to_owned(),
+            value: "true".to_owned(),
+        });
         let free = self.set.iter().map(|(key, value)| Flag {
             name: format!("--set {key}"),
             key: key.clone(),
@@ -90,7 +106,7 @@ impl ServeArgs {
             key: "agents".to_owned(),
             value: agent.clone(),
         });
-        let flags = free.chain(named).chain(agents).collect();
+        let flags = free.chain(named).chain(allow).chain(https_only).chain(agents).collect();
         Sources { file: self.config.clone(), environment: environment.collect(), flags }
     }
 }
@@ -286,6 +302,20 @@ mod tests {
         assert_eq!(config.server.listen.port(), 9);
         assert_eq!(config.store.readers, 3);
         assert!(parse_setting("store.readers").is_err());
+    }
+
+    #[test]
+    fn what_webhooks_may_be_sent_to_adds_up_over_its_flags() {
+        let args = ServeArgs {
+            webhook_allow: vec!["127.0.0.0/8".to_owned(), "hooks.test, *.hooks.test".to_owned()],
+            webhook_https_only: true,
+            ..ServeArgs::default()
+        };
+        let environment = [("A2A_GATEWAY_WEBHOOKS_ALLOW".into(), "10.0.0.0/8".into())];
+        let config = Config::load(&args.sources(environment.into_iter())).unwrap();
+        assert_eq!(config.webhooks.allow, ["127.0.0.0/8", "hooks.test", "*.hooks.test"]);
+        assert!(config.webhooks.https_only);
+        assert!(!Config::load(&ServeArgs::default().sources(std::iter::empty())).unwrap().webhooks.https_only);
     }
 
     #[test]

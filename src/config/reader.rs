@@ -43,7 +43,24 @@ impl Reader {
         parse: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let result = self.find(key, parse);
-        match &result {
+        self.note(key, &result);
+        result
+    }
+
+    /// As [`Reader::read`], of a value that must not be shown, and whose `Debug` does not.
+    pub(super) fn read_hidden<T: Debug>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let result = self.find_hidden(key, parse);
+        self.note(key, &result);
+        result
+    }
+
+    /// Keeps a setting to be compared, or reports that it is nowhere.
+    fn note<T: Debug>(&mut self, key: &'static str, result: &Option<T>) {
+        match result {
             Some(value) => {
                 self.values.insert(key, format!("{value:?}"));
             }
@@ -53,7 +70,6 @@ impl Reader {
                 self.problems.push((0, Problem { origin: key.to_owned(), text }));
             }
         }
-        result
     }
 
     /// As [`Reader::read`], of a setting that need not be there.

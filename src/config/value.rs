@@ -46,6 +46,25 @@ impl Value {
         items.iter().map(|item| item.text().map(str::to_owned)).collect()
     }
 
+    /// The elements of an array, or of text in which commas or white space part them.
+    pub(super) fn items(&self) -> Option<Vec<Value>> {
+        let parts = |text: &str| -> Vec<String> {
+            let parts = text.split(|c: char| c == ',' || c.is_whitespace());
+            parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        match self {
+            Self::List(items) => Some(items.clone()),
+            Self::Text(text) => Some(parts(text).into_iter().map(Self::Text).collect()),
+            Self::String(text) => Some(parts(text).into_iter().map(Self::String).collect()),
+            _ => None,
+        }
+    }
+
+    /// As [`Value::items`], where all of them are texts.
+    pub(super) fn list(&self) -> Option<Vec<String>> {
+        Self::List(self.items()?).words()
+    }
+
     /// A table.
     pub(super) fn table(&self) -> Read<()> {
         if *self == Self::Table { Ok(()) } else { Err("must be a table".to_owned()) }

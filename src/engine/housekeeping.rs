@@ -30,7 +30,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let result = tokio::select! {
             () = inner.stopping.cancelled() => return,
             _ = deadlines.tick() => fail_overdue(&inner).await,
-            _ = retention.tick() => purge(&inner).await,
+            _ = retention.tick() => match purge(&inner).await {
+                Ok(()) => purge_deliveries(&inner).await,
+                failed => failed,
+            },
         };
         if let Err(error) = result {
             tracing::warn!(%error, "housekeeping will try again");
@@ -69,6 +72,18 @@ async fn purge(inner: &Arc<Inner>) -> Result<()> {
             inner.settled.remove(id);
         }
         if removed.len() < batch || inner.stopping.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes what is known of deliveries that were done with long ago.
+async fn purge_deliveries(inner: &Arc<Inner>) -> Result<()> {
+    let batch = inner.settings.retention_batch.max(1);
+    let Some(keep) = inner.settings.delivery_history else { return Ok(()) };
+    loop {
+        let removed = inner.store.purge_deliveries(now() - millis(keep), batch).await?;
+        if removed < batch || inner.stopping.is_cancelled() {
             return Ok(());
         }
     }

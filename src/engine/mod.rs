@@ -26,6 +26,7 @@ mod translate;
 mod watch;
 mod webhooks;
 
+pub use crate::store::Which;
 pub use feed::{Feed, FeedItem, FeedQuery};
 pub use hub::Hub;
 pub use query::{ListQuery, Page};
@@ -82,6 +83,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Tasks removed in one commit.
     pub retention_batch: usize,
+    /// How long deliveries that are done with are kept; none: as long as their task.
+    pub delivery_history: Option<Duration>,
     /// Between two rounds of removing.
     pub retention_interval: Duration,
     /// Events of one task that are kept; 0: all.
@@ -101,6 +104,7 @@ impl Default for Settings {
             cache_size: 16 << 20,
             retention: Some(Duration::from_secs(30 * 24 * 3600)),
             retention_batch: 200,
+            delivery_history: Some(Duration::from_secs(30 * 24 * 3600)),
             retention_interval: Duration::from_secs(60),
             events_per_task: 100_000,
             max_task_size: 256 << 20,

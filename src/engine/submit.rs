@@ -40,7 +40,7 @@ pub struct Submit {
     pub accepted_output_modes: Vec<String>,
     /// How long the task may take; none: the setting.
     pub timeout: Option<Duration>,
-    /// Webhooks to store with the task, of scope `Submitted`.
+    /// Webhooks to store with the task, of scope `Submitted` or `Inline`.
     pub webhooks: Vec<NewWebhook>,
     /// Makes the submit idempotent; empty: not.
     pub request_id: String,

@@ -47,7 +47,7 @@ pub struct NewWebhook {
     pub field: String,
     /// What it hears of.
     pub scope: Scope,
-    /// Its name; empty: its id.
+    /// Its name; empty: its id, or with the scope `Inline` its task's.
     pub name: String,
     /// Where it is sent.
     pub url: String,
@@ -68,6 +68,8 @@ pub struct NewWebhook {
 pub enum Scope {
     /// The one that it is submitted with.
     Submitted,
+    /// The same; but one without a name is named as the task, so that the next turn's takes its place.
+    Inline,
     /// This one, which must exist.
     Task(TaskId),
     /// This one, or none if there is no such task (PraisonAI's clients set webhooks without looking).
@@ -400,7 +402,7 @@ impl Inner {
             Ok(Place { agent: record.agent, task: id.to_string() })
         };
         match scope {
-            Scope::Submitted => Err(Error::internal("storing a webhook", "it has no task")),
+            Scope::Submitted | Scope::Inline => Err(Error::internal("storing a webhook", "it has no task")),
             Scope::Task(id) => of_task(*id).await,
             Scope::Named(text) => {
                 let known = match TaskId::known(text) {
@@ -482,6 +484,11 @@ pub(super) fn make(caller: &Caller, new: NewWebhook, place: &Place) -> Result<St
         Signing::Minted => webhook::mint_signing()?,
         Signing::With(secret) => secret,
     };
+    let name = match (new.name.is_empty(), new.scope) {
+        (false, _) => new.name,
+        (true, Scope::Inline) => place.task.clone(),
+        (true, _) => id.to_string(),
+    };
     let url = webhook::parse_url(&new.url).map_err(|problem| Error::invalid(format!("{}url", new.field), problem))?;
     let now = now();
     let webhook = Webhook {
@@ -489,7 +496,7 @@ pub(super) fn make(caller: &Caller, new: NewWebhook, place: &Place) -> Result<St
         owner: caller.owner.clone(),
         agent: place.agent.clone(),
         task: place.task.clone(),
-        name: if new.name.is_empty() { id.to_string() } else { new.name },
+        name,
         origin: webhook::origin(&url),
         url: new.url,
         payload: new.payload,

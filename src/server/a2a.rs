@@ -37,7 +37,7 @@ pub struct Origin {
 /// The A2A operations.
 #[derive(Clone)]
 pub struct A2a {
-    engine: Engine,
+    pub(super) engine: Engine,
     auth_required_idle: Duration,
 }
 
@@ -150,14 +150,6 @@ impl A2a {
         Ok(self.updates(origin, watch, None, Opening::Task))
     }
 
-    /// What every operation on push notification configs answers: they are not offered.
-    pub fn push_not_supported(&self, origin: &Origin) -> Error {
-        match self.agent(origin, String::new()) {
-            Ok(_) => Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered"),
-            Err(error) => error,
-        }
-    }
-
     /// What a request for the extended card answers: no card says that there is one. The error differs by dialect, as
     /// 0.3 has one of its own for this.
     pub fn no_extended_card(&self, origin: &Origin, tenant: String) -> Error {
@@ -179,8 +171,9 @@ impl A2a {
         reply: Reply,
     ) -> Result<Submitted> {
         let agent = self.agent(origin, request.tenant)?;
-        if configuration.task_push_notification_config.is_some() {
-            return Err(self.push_not_supported(origin));
+        let push = configuration.task_push_notification_config;
+        if push.is_some() {
+            self.offers_push(origin)?;
         }
         check_history_length("configuration.history_length", configuration.history_length)?;
         let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
@@ -188,13 +181,14 @@ impl A2a {
             let record = self.engine.get(&origin.caller, id, Some(0)).await?;
             self.check_agent(&agent, &record)?;
         }
+        let webhooks = push.map(|config| self.inline_push(origin, &message.task_id, config)).transpose()?;
         let submit = Submit {
             agent,
             message,
             metadata: request.metadata,
             accepted_output_modes: configuration.accepted_output_modes,
             timeout: None,
-            webhooks: Vec::new(),
+            webhooks: webhooks.into_iter().collect(),
             request_id: origin.request_id.clone(),
             dialect: origin.dialect,
             reply,
@@ -220,7 +214,7 @@ impl A2a {
     }
 
     /// A task of another agent than the named one does not exist for the request.
-    fn check_agent(&self, named: &str, record: &Record) -> Result<()> {
+    pub(super) fn check_agent(&self, named: &str, record: &Record) -> Result<()> {
         if named.is_empty() || *record.agent == *named {
             return Ok(());
         }
@@ -398,7 +392,7 @@ fn has_settled(task: &Task) -> bool {
 }
 
 /// The error with its fields named as A2A names them.
-fn in_a2a_names(error: Error) -> Error {
+pub(super) fn in_a2a_names(error: Error) -> Error {
     if error.field_violations().is_empty() {
         return error;
     }
@@ -409,6 +403,8 @@ fn in_a2a_names(error: Error) -> Error {
             "accepted_output_modes" => "configuration.accepted_output_modes",
             "updated_after" => "status_timestamp_after",
             "request_id" => "Idempotency-Key",
+            "name" => "id",
+            "configuration.task_push_notification_config.name" => "configuration.task_push_notification_config.id",
             own => own,
         };
         violation.field = format!("{name}{rest}");

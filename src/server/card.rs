@@ -75,11 +75,20 @@ pub enum Path {
     Praison,
 }
 
+/// What cards say, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Offers {
+    /// Whether push notifications are offered.
+    pub push: bool,
+    /// Whether the well-known paths serve one card for all dialects.
+    pub merged: bool,
+}
+
 /// Adapts and serves cards.
 pub struct Cards {
     public: Option<Base>,
     fallback: Base,
-    merged: bool,
+    offers: Offers,
     started: SystemTime,
     /// What was served last, by the name that was asked for: empty for the default agent.
     served: Mutex<HashMap<String, Served>>,
@@ -102,11 +111,10 @@ pub struct Document {
 }
 
 impl Cards {
-    /// Cards of a gateway that listens on `local`. `public`: where clients reach it, if that is known; `merged`: whether
-    /// the well-known paths serve one card for all dialects.
-    pub fn new(public: Option<Base>, local: SocketAddr, merged: bool) -> Self {
+    /// Cards of a gateway that listens on `local`. `public`: where clients reach it, if that is known.
+    pub fn new(public: Option<Base>, local: SocketAddr, offers: Offers) -> Self {
         let fallback = Base { url: format!("http://{local}"), authority: local.to_string() };
-        Self { public, fallback, merged, started: SystemTime::now(), served: Mutex::default() }
+        Self { public, fallback, offers, started: SystemTime::now(), served: Mutex::default() }
     }
 
     /// Where the sender of a request to this URI with these headers reaches the gateway: as set, or else as it has just done.
@@ -142,7 +150,7 @@ impl Cards {
             ],
             capabilities: Some(AgentCapabilities {
                 streaming: Some(true),
-                push_notifications: Some(false),
+                push_notifications: Some(self.offers.push),
                 extensions: own.capabilities.as_ref().map(|own| own.extensions.clone()).unwrap_or_default(),
                 extended_agent_card: Some(false),
             }),
@@ -179,7 +187,7 @@ impl Cards {
             (Path::Praison, _) => wire::card::praisonai(&card, &door(agent, base, PRAISON_DOOR)),
             (_, Some(Version::V1)) => wire::card::v1(&card),
             (_, Some(Version::V03)) => wire::card::v03(&card, &common()),
-            (_, None) if self.merged => wire::card::merged(&card, &common()),
+            (_, None) if self.offers.merged => wire::card::merged(&card, &common()),
             (Path::AgentCard, None) => wire::card::v1(&card),
             (Path::Agent, None) => wire::card::v03(&card, &common()),
         }
@@ -268,7 +276,7 @@ mod tests {
     use crate::proto::a2a::{AgentCardSignature, AgentProvider, AgentSkill};
 
     fn cards(merged: bool) -> Cards {
-        Cards::new(None, "127.0.0.1:8080".parse().unwrap(), merged)
+        Cards::new(None, "127.0.0.1:8080".parse().unwrap(), Offers { push: false, merged })
     }
 
     fn agent(default: bool) -> AgentStatus {
@@ -331,6 +339,25 @@ mod tests {
         assert_eq!(capabilities.extended_agent_card, Some(false));
         assert!(card.signatures.is_empty() && card.security_schemes.is_empty());
         assert_eq!((card.name.as_str(), card.skills[0].id.as_str()), ("echo", "s"));
+    }
+
+    #[test]
+    fn push_notifications_are_told_of_in_every_card_that_offers_them() {
+        for push in [true, false] {
+            let cards = Cards::new(None, "127.0.0.1:8080".parse().unwrap(), Offers { push, merged: true });
+            for (path, version) in [
+                (Path::AgentCard, None),
+                (Path::AgentCard, Some(Version::V1)),
+                (Path::Agent, Some(Version::V03)),
+                (Path::Praison, None),
+            ] {
+                assert_eq!(
+                    read(&cards, path, version)["capabilities"]["pushNotifications"],
+                    push,
+                    "{path:?} {version:?}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -429,7 +456,11 @@ mod tests {
             assert_eq!(cards.base(&path, &hosted(host)).url, "http://127.0.0.1:8080", "{host}");
         }
         assert_eq!(cards.base(&path, &HeaderMap::new()).url, "http://127.0.0.1:8080");
-        let set = Cards::new(Base::parse("https://a.test"), "127.0.0.1:8080".parse().unwrap(), true);
+        let set = Cards::new(
+            Base::parse("https://a.test"),
+            "127.0.0.1:8080".parse().unwrap(),
+            Offers { push: false, merged: true },
+        );
         assert_eq!(set.base(&path, &hosted("gw.test")).at("/a2a"), "https://a.test/a2a");
     }
 

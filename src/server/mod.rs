@@ -11,6 +11,7 @@ mod jsonrpc;
 mod listen;
 mod observe;
 mod ops;
+mod push;
 mod route;
 mod settings;
 mod sse;
@@ -23,7 +24,10 @@ use std::{future::Future, io, sync::Arc};
 
 use tokio::net::TcpListener;
 
-use self::{a2a::A2a, card::Cards};
+use self::{
+    a2a::A2a,
+    card::{Cards, Offers},
+};
 use crate::{engine::Engine, metrics::Metrics};
 
 /// What all doors share.
@@ -51,7 +55,8 @@ pub async fn serve(
     let public = settings.public_url.as_deref().map(|url| {
         Base::parse(url).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("not an http URL: {url}")))
     });
-    let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, settings.merged_card));
+    let offers = Offers { push: engine.offers_webhooks(), merged: settings.merged_card };
+    let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, offers));
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
     let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
     let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;

@@ -11,9 +11,11 @@
 //! The trait is made for several replicas on one database as well: versions instead of locks, cursors that are opaque
 //! to callers, a listener instead of in-process knowledge of who wrote.
 
+mod seal;
 mod sqlite;
 mod webhooks;
 
+pub use seal::Keys;
 pub use sqlite::{OpenError as SqliteOpenError, Settings as SqliteSettings, Sqlite};
 pub use webhooks::{
     Attempt, Attempted, Backlog, Claim, Claims, Content, Delivery, DeliveryPage, DeliveryQuery, DeliveryState, Limits,

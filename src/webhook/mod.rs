@@ -9,6 +9,9 @@
 //! - No receiver delays a task or another receiver (promise P4).
 //! - A request goes to no address that the operator has not allowed, whatever a name resolves to (`guard`).
 
+pub mod guard;
+pub mod send;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +37,7 @@ pub struct Report {
     pub status: u16,
     /// The address that was called; empty: none was.
     pub address: String,
-    /// Why no answer came, or not all of it.
+    /// Why no answer came. None when there is a status: an answer counts by its status, whatever becomes of its body.
     pub failure: Option<Failure>,
     /// The answer's `Retry-After`.
     pub retry_after: Option<Duration>,

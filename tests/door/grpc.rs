@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// A call with what names the agent in its metadata.
-    fn named<T>(&self, message: T) -> Request<T> {
+    pub fn named<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if !self.metadata.is_empty() {
             request.metadata_mut().insert("a2a-agent", self.metadata.parse().unwrap());
@@ -98,6 +98,14 @@ pub async fn send(client: &Client, send: &Send<'_>) -> Result<Answer> {
             Answer::Message(text(&message.parts))
         }
     })
+}
+
+/// The task that a send is answered with.
+pub fn task(answer: a2a::SendMessageResponse) -> Seen {
+    match answer.payload.unwrap() {
+        send_message_response::Payload::Task(task) => seen(task),
+        send_message_response::Payload::Message(message) => panic!("a message instead of a task: {message:?}"),
+    }
 }
 
 pub async fn stream(client: &Client, send: &Send<'_>) -> Result<Events> {
@@ -187,7 +195,7 @@ fn gateway_events(response: Response<tonic::Streaming<TaskEvent>>) -> Events {
     Events(items.boxed())
 }
 
-fn a2a_events(response: Response<tonic::Streaming<StreamResponse>>) -> Events {
+pub fn a2a_events(response: Response<tonic::Streaming<StreamResponse>>) -> Events {
     let items = response.into_inner().map(|event| {
         let (task, what) = match event.map_err(fault)?.payload.unwrap() {
             Payload::Task(task) => (task.id.clone(), What::Task(seen(task))),

@@ -106,7 +106,7 @@ pub fn fault(form: Dialect, error: &Value) -> Fault {
     fault
 }
 
-fn params(client: &Client, dialect: Dialect, send: &Send<'_>) -> Value {
+pub fn params(client: &Client, dialect: Dialect, send: &Send<'_>) -> Value {
     let mut message = client.message(send.text);
     set(&mut message, "taskId", send.task);
     set(&mut message, "contextId", send.context);
@@ -128,7 +128,7 @@ fn set(object: &mut Value, name: &str, text: &str) {
     }
 }
 
-fn key<'a>(send: &Send<'a>) -> Vec<(&'static str, &'a str)> {
+pub fn key<'a>(send: &Send<'a>) -> Vec<(&'static str, &'a str)> {
     if send.key.is_empty() { Vec::new() } else { vec![("idempotency-key", send.key)] }
 }
 
@@ -220,7 +220,7 @@ async fn only_event(response: reqwest::Response) -> Value {
     serde_json::from_str(text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
 }
 
-async fn open(
+pub async fn open(
     client: &Client,
     method: &str,
     mut params: Value,
@@ -418,7 +418,7 @@ fn texts(dialect: Dialect, parts: &Value) -> String {
     parts.as_array().unwrap().iter().map(text).collect()
 }
 
-/// Checks that an object has all these members, perhaps those, and no others; none of them null.
+/// Checks that an object has all these members, perhaps those, and no others; none of them null but a result.
 #[track_caller]
 pub fn members(value: &Value, required: &[&str], optional: &[&str]) {
     let object: &Map<String, Value> = value.as_object().unwrap_or_else(|| panic!("not an object: {value}"));
@@ -427,7 +427,7 @@ pub fn members(value: &Value, required: &[&str], optional: &[&str]) {
     }
     for (name, member) in object {
         assert!(required.contains(&name.as_str()) || optional.contains(&name.as_str()), "{name} in {value}");
-        assert!(!member.is_null() || name == "id", "{name} is null in {value}");
+        assert!(!member.is_null() || ["id", "result"].contains(&name.as_str()), "{name} is null in {value}");
     }
 }
 

@@ -36,6 +36,7 @@ pub const VERSION_NOT_SUPPORTED: Kind =
     a2a("VERSION_NOT_SUPPORTED", Code::FailedPrecondition, [-32009, -32004, -32600]);
 pub const INVALID_ARGUMENT: Kind = a2a("INVALID_PARAMS", Code::InvalidArgument, [-32602, -32602, -32602]);
 pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000]);
+pub const WEBHOOK_LIMIT: Kind = own("WEBHOOK_LIMIT", Code::ResourceExhausted, [-32602, -32602, -32602]);
 pub const REQUEST_ID_REUSED: Kind = own("REQUEST_ID_REUSED", Code::AlreadyExists, [-32602, -32602, -32602]);
 pub const SEQUENCE_TRIMMED: Kind = own("SEQUENCE_TRIMMED", Code::OutOfRange, [-32602, -32602, -32602]);
 pub const SEQUENCE_AHEAD: Kind = own("SEQUENCE_AHEAD", Code::OutOfRange, [-32602, -32602, -32602]);

@@ -9,6 +9,7 @@
 pub mod grpc;
 pub mod json;
 pub mod kinds;
+pub mod push;
 pub mod sse;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,8 +18,11 @@ use a2a_gateway::{
     StartError,
     agent::{Agent, Echo},
     config::{Config, Flag, Sources},
+    engine::{self, Courier, Engine, Hub, Parts},
+    metrics::Metrics,
     proto::a2a::TaskState,
-    run_with,
+    run_with, server,
+    store::{Sqlite, SqliteSettings},
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -57,6 +61,41 @@ impl Gateway {
         let shutdown = async move { drop(stopped.await) };
         let running = tokio::spawn(run_with(config, agents, ready, shutdown));
         let address: SocketAddr = told.await.expect("the gateway did not start");
+        Self::at(address, stop, running, dir)
+    }
+
+    /// With these agents, webhooks as this courier has them (none: off), and all else by default; and its engine.
+    pub async fn start_courier(
+        agents: Vec<(String, Arc<dyn Agent>)>,
+        courier: Option<Arc<dyn Courier>>,
+    ) -> (Self, Engine) {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let hub = Hub::new(metrics.clone());
+        let files = SqliteSettings { data_dir: dir.path().to_owned(), readers: 2, batch_max: 64, max_size: 0 };
+        let store = Arc::new(Sqlite::open(&files, hub.clone(), metrics.clone()).unwrap());
+        let settings = engine::Settings::default();
+        let engine = Engine::start(Parts { store, hub, agents, courier, settings, metrics: metrics.clone() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = engine.clone();
+        let running = tokio::spawn(async move {
+            let shutdown = async move { drop(stopped.await) };
+            let settings = server::Settings::default();
+            let result = server::serve(listener, served.clone(), metrics, settings, shutdown).await;
+            served.stop().await;
+            result.map_err(StartError::Serve)
+        });
+        (Self::at(address, stop, running, dir), engine)
+    }
+
+    fn at(
+        address: SocketAddr,
+        stop: oneshot::Sender<()>,
+        running: JoinHandle<Result<(), StartError>>,
+        dir: tempfile::TempDir,
+    ) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true).connect_lazy();
         // Built without a provider of its own, reqwest wants one even where it speaks no TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();

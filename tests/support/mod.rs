@@ -39,7 +39,7 @@ pub fn echo(dir: &Path) -> Engine {
 pub fn start(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>, settings: Settings, max_size: u64) -> Engine {
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(metrics.clone());
-    let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size };
+    let sqlite = SqliteSettings { max_size, ..SqliteSettings::new(dir) };
     let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
     Engine::start(Parts { store: Arc::new(store), hub, agents, courier: None, settings, metrics })
 }
@@ -48,7 +48,7 @@ pub fn start(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>, settings: Settin
 pub fn start_gated(dir: &Path, agents: Vec<(String, Arc<dyn Agent>)>) -> (Engine, oneshot::Sender<()>) {
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(metrics.clone());
-    let sqlite = SqliteSettings { data_dir: dir.to_owned(), readers: 2, batch_max: 64, max_size: 0 };
+    let sqlite = SqliteSettings::new(dir);
     let store = Sqlite::open(&sqlite, hub.clone(), metrics.clone()).unwrap();
     let (open, gate) = oneshot::channel();
     let store = Arc::new(Gated { store, gate: Mutex::new(Some(gate)) });

@@ -16,7 +16,7 @@ pub(in crate::config) type Environment = [(OsString, OsString)];
 const MAX_FILE: u64 = 1 << 20;
 
 /// The text that a value stands for.
-pub(super) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
+pub(in crate::config) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
     let text = value.text().ok_or("must be text")?;
     if let Some(name) = text.strip_prefix("env:") {
         let value = environment.iter().find(|(known, _)| known == name).map(|(_, value)| value);

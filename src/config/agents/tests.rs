@@ -76,8 +76,10 @@ fn the_commented_example_is_right_when_uncommented_and_its_values_are_the_defaul
         Agent::new("count".to_owned(), AgentKind::Exec(ExecAgent::new(command))),
     ];
     assert_eq!(agents(&file, &[], &[]), expected);
+    // Other sections may have keys of the same names.
+    let example = &file[file.find("[[agents]]").unwrap()..];
     for key in super::a2a::KEYS.iter().chain(&super::exec::KEYS) {
-        assert_eq!(file.matches(&format!("\n{key} = ")).count(), 1, "{key}");
+        assert_eq!(example.matches(&format!("\n{key} = ")).count(), 1, "{key}");
     }
 }
 

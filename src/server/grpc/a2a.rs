@@ -8,9 +8,8 @@ use crate::{
     error::Result,
     proto::a2a::{
         AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
-        GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
-        ListTaskPushNotificationConfigsResponse, ListTasksRequest, SendMessageRequest, SendMessageResponse,
-        SubscribeToTaskRequest, TaskPushNotificationConfig,
+        GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest, ListTasksRequest,
+        SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest, TaskPushNotificationConfig,
     },
     server::{
         a2a::{A2a, Origin, Updates},
@@ -84,32 +83,25 @@ impl A2aService {
         })
     }
 
-    /// Operations on push notification configs, none of which is offered.
+    /// Operations on push notification configs.
     async fn answer_push(&self, origin: &Origin, method: &str, request: http::Request<Body>) -> Option<Answer> {
-        type Config = TaskPushNotificationConfig;
         let (a2a, calls) = (&self.a2a, &self.calls);
         Some(match method {
             "CreateTaskPushNotificationConfig" => {
-                let refuse = async |_: Config| -> Result<Config> { Err(a2a.push_not_supported(origin)) };
-                calls.unary("CreateTaskPushNotificationConfig", request, refuse).await
+                let create = async |q: TaskPushNotificationConfig| a2a.create_push(origin, q).await;
+                calls.unary("CreateTaskPushNotificationConfig", request, create).await
             }
             "GetTaskPushNotificationConfig" => {
-                let refuse = async |_: GetTaskPushNotificationConfigRequest| -> Result<Config> {
-                    Err(a2a.push_not_supported(origin))
-                };
-                calls.unary("GetTaskPushNotificationConfig", request, refuse).await
+                let get = async |q: GetTaskPushNotificationConfigRequest| a2a.get_push(origin, q).await;
+                calls.unary("GetTaskPushNotificationConfig", request, get).await
             }
             "ListTaskPushNotificationConfigs" => {
-                let refuse = async |_: ListTaskPushNotificationConfigsRequest| {
-                    Err::<ListTaskPushNotificationConfigsResponse, _>(a2a.push_not_supported(origin))
-                };
-                calls.unary("ListTaskPushNotificationConfigs", request, refuse).await
+                let list = async |q: ListTaskPushNotificationConfigsRequest| a2a.list_push(origin, q).await;
+                calls.unary("ListTaskPushNotificationConfigs", request, list).await
             }
             "DeleteTaskPushNotificationConfig" => {
-                let refuse = async |_: DeleteTaskPushNotificationConfigRequest| -> Result<()> {
-                    Err(a2a.push_not_supported(origin))
-                };
-                calls.unary("DeleteTaskPushNotificationConfig", request, refuse).await
+                let delete = async |q: DeleteTaskPushNotificationConfigRequest| a2a.delete_push(origin, q).await;
+                calls.unary("DeleteTaskPushNotificationConfig", request, delete).await
             }
             _ => return None,
         })

@@ -120,7 +120,11 @@ mod tests {
         agent::Echo,
         engine::{Engine, Hub, Parts},
         metrics::Metrics,
-        server::{Settings, a2a::A2a, card::Cards},
+        server::{
+            Settings,
+            a2a::A2a,
+            card::{Cards, Offers},
+        },
         store::{Sqlite, SqliteSettings},
     };
 
@@ -163,14 +167,14 @@ mod tests {
     fn shared(dir: &std::path::Path) -> Shared {
         let metrics = Arc::new(Metrics::default());
         let hub = Hub::new(metrics.clone());
-        let settings = SqliteSettings { data_dir: dir.to_owned(), readers: 1, batch_max: 8, max_size: 0 };
+        let settings = SqliteSettings { readers: 1, ..SqliteSettings::new(dir) };
         let store = Arc::new(Sqlite::open(&settings, hub.clone(), metrics.clone()).unwrap());
         let agents: Vec<(String, Arc<dyn crate::agent::Agent>)> = vec![("echo".into(), Arc::new(Echo))];
         let settings = crate::engine::Settings::default();
         let engine = Engine::start(Parts { store, hub, agents, courier: None, settings, metrics: metrics.clone() });
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
-        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), true));
+        let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), Offers { push: false, merged: true }));
         Shared { engine, a2a, cards, metrics, settings }
     }
 

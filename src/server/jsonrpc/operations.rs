@@ -142,6 +142,7 @@ impl<'a> Operations<'a> {
     async fn run(&self, operation: Operation, dialect: Dialect, params: Value) -> Result<Reply> {
         let a2a = &self.shared.a2a;
         let mut origin = self.origin(dialect);
+        // Of push, whether it is offered comes before the parameters: clients probe with any.
         match operation {
             Operation::SendMessage => {
                 origin.request_id = request_id(&self.head.headers)?;
@@ -166,10 +167,26 @@ impl<'a> Operations<'a> {
                 let updates = a2a.subscribe(&origin, decode::subscribe(params, dialect)?, resume).await?;
                 Ok(Reply::Updates(Box::new(updates)))
             }
-            Operation::CreatePushConfig
-            | Operation::GetPushConfig
-            | Operation::ListPushConfigs
-            | Operation::DeletePushConfig => Err(a2a.push_not_supported(&origin)),
+            Operation::CreatePushConfig => {
+                a2a.offers_push(&origin)?;
+                let config = a2a.create_push(&origin, decode::create_push_config(params, dialect)?).await?;
+                Ok(Reply::Json(encode::push_config(dialect, &config)))
+            }
+            Operation::GetPushConfig => {
+                a2a.offers_push(&origin)?;
+                let config = a2a.get_push(&origin, decode::get_push_config(params, dialect)?).await?;
+                Ok(Reply::Json(encode::push_config(dialect, &config)))
+            }
+            Operation::ListPushConfigs => {
+                a2a.offers_push(&origin)?;
+                let list = a2a.list_push(&origin, decode::list_push_configs(params, dialect)?).await?;
+                Ok(Reply::Json(encode::push_configs(dialect, &list)))
+            }
+            Operation::DeletePushConfig => {
+                a2a.offers_push(&origin)?;
+                a2a.delete_push(&origin, decode::delete_push_config(params, dialect)?).await?;
+                Ok(Reply::Json(encode::push_deleted(dialect)))
+            }
             Operation::GetExtendedAgentCard => self.extended_card(&origin, params),
         }
     }

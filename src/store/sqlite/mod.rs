@@ -5,7 +5,9 @@
 //! while the writer commits. The data directory is locked, since a second gateway on the same file would break the
 //! order of commits.
 
+mod outbox;
 mod read;
+mod retention;
 mod schema;
 mod segment;
 mod webhooks;
@@ -25,7 +27,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    Append, FeedPage, Link, Listener, LogPage, NewTask, Receipt, Store, Stored, TaskPage, TaskQuery, Used, closed,
+    Append, FeedPage, Keys, Link, Listener, LogPage, NewTask, Receipt, Store, Stored, TaskPage, TaskQuery, Used, closed,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -46,6 +48,24 @@ pub struct Settings {
     pub batch_max: usize,
     /// The database's largest size in bytes; 0: as large as the disk allows.
     pub max_size: u64,
+    /// The most webhooks of one task, or of one agent as a whole.
+    pub webhooks_per_task: usize,
+    /// What webhooks' secrets are encrypted with.
+    pub keys: Keys,
+}
+
+impl Settings {
+    /// A store in a directory, with what is usual.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            readers: 2,
+            batch_max: 256,
+            max_size: 0,
+            webhooks_per_task: 32,
+            keys: Keys::default(),
+        }
+    }
 }
 
 /// Why a store could not be opened.
@@ -86,6 +106,15 @@ pub enum OpenError {
         /// What was found.
         cause: String,
     },
+    /// Webhooks' secrets cannot be read.
+    #[error(
+        "webhook secrets were encrypted with a key that is not configured: configure it, as the key or as one of the \
+         older keys; they were not changed"
+    )]
+    Sealed,
+    /// Nothing can be encrypted.
+    #[error("webhook secrets cannot be encrypted: the system has no randomness to give")]
+    Randomness,
     /// SQLite refused.
     #[error("cannot open the database: {0}")]
     Sql(#[from] rusqlite::Error),
@@ -95,6 +124,7 @@ pub enum OpenError {
 pub struct Sqlite {
     jobs: mpsc::Sender<Job>,
     readers: Readers,
+    keys: Arc<Keys>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open.
     lock: Mutex<Option<File>>,
@@ -109,7 +139,9 @@ impl Sqlite {
         let lock = lock(&settings.data_dir)?;
         let path = settings.data_dir.join("gateway.db");
         let (news, told) = mpsc::unbounded_channel();
-        let writer = Self::prepare(&path, settings, news, metrics).map_err(|error| describe(error, &path))?;
+        let keys = Arc::new(settings.keys.clone());
+        let writer =
+            Self::prepare(&path, settings, keys.clone(), news, metrics).map_err(|error| describe(error, &path))?;
         let readers = Readers::open(&path, settings.readers.max(1)).map_err(|error| describe(error, &path))?;
         let (jobs, queue) = mpsc::channel(4096);
         let thread = std::thread::Builder::new()
@@ -118,12 +150,13 @@ impl Sqlite {
             .map_err(|cause| OpenError::Directory { path: settings.data_dir.clone(), cause })?;
         // Ends when the writer does.
         tokio::spawn(writer::tell(told, listener));
-        Ok(Self { jobs, readers, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
+        Ok(Self { jobs, readers, keys, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
     }
 
     fn prepare(
         path: &Path,
         settings: &Settings,
+        keys: Arc<Keys>,
         news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> Result<Writer, OpenError> {
@@ -139,7 +172,11 @@ impl Sqlite {
             let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             connection.pragma_update(None, "max_page_count", (settings.max_size / page).max(1))?;
         }
-        Ok(Writer::new(connection, settings.batch_max.max(1), news, metrics)?)
+        webhooks::reseal::reseal(&mut connection, &keys)?;
+        let transaction = connection.transaction()?;
+        let outbox = outbox::State::open(&transaction, keys, settings.webhooks_per_task)?;
+        transaction.commit()?;
+        Ok(Writer::new(connection, settings.batch_max.max(1), outbox, news, metrics)?)
     }
 
     async fn write(&self, work: Work) -> Result<Done> {
@@ -147,15 +184,27 @@ impl Sqlite {
         self.jobs.send(Job { work, reply }).await.map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
+
+    async fn stored(&self, work: Work) -> Result<Receipt> {
+        match self.write(work).await? {
+            Done::Stored(receipt) => Ok(receipt),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The writer did other work than it was asked for.
+fn unexpected(done: &Done) -> Error {
+    Error::internal("a store operation", format!("the writer answered {}", done.word()))
 }
 
 impl Store for Sqlite {
     fn create(&self, new: NewTask) -> BoxFuture<'_, Result<Receipt>> {
-        Box::pin(async move { Ok(self.write(Work::Create(new)).await?.receipt) })
+        Box::pin(async move { self.stored(Work::Create(new)).await })
     }
 
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Receipt>> {
-        Box::pin(async move { Ok(self.write(Work::Append(append)).await?.receipt) })
+        Box::pin(async move { self.stored(Work::Append(append)).await })
     }
 
     fn request(&self, owner: Arc<str>, agent: Arc<str>, id: String, now: i64) -> BoxFuture<'_, Result<Option<Used>>> {
@@ -204,7 +253,12 @@ impl Store for Sqlite {
     }
 
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>> {
-        Box::pin(async move { Ok(self.write(Work::Purge { cutoff, now, batch }).await?.removed) })
+        Box::pin(async move {
+            match self.write(Work::Purge { cutoff, now, batch }).await? {
+                Done::Removed(tasks) => Ok(tasks),
+                other => Err(unexpected(&other)),
+            }
+        })
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Vec<(TaskState, u64)>>> {

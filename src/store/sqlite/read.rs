@@ -26,13 +26,13 @@ pub const SETTLED: i32 = 1;
 pub const HIDDEN: i32 = 2;
 
 /// A row of `tasks`.
-struct Header {
-    key: i64,
-    identity: Arc<Identity>,
+pub struct Header {
+    pub key: i64,
+    pub identity: Arc<Identity>,
     state: TaskState,
     updated: i64,
     head: u64,
-    floor: u64,
+    pub floor: u64,
     dispatched: bool,
     hidden: bool,
     upstream: Upstream,
@@ -64,7 +64,7 @@ impl Header {
         })
     }
 
-    fn find(sql: &Connection, id: TaskId) -> rusqlite::Result<Option<Self>> {
+    pub fn find(sql: &Connection, id: TaskId) -> rusqlite::Result<Option<Self>> {
         sql.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?
             .query_row([id.to_bytes()], Self::read)
             .optional()
@@ -73,17 +73,7 @@ impl Header {
     /// The snapshot, and what came after it folded in.
     fn fold(self, sql: &Connection) -> Result<Stored, Failure> {
         let id = self.identity.id;
-        let snapshot: Option<(u64, Vec<u8>)> = sql
-            .prepare_cached("SELECT sequence, data FROM snapshots WHERE task = ?1")?
-            .query_row([self.key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let (mut task, sequence) = match snapshot {
-            None => (Task::default(), 0),
-            Some((sequence, data)) => {
-                let task = Task::decode(&data[..]).map_err(|cause| Error::internal("reading a snapshot", cause))?;
-                (task, sequence)
-            }
-        };
+        let (mut task, sequence) = snapshot(sql, self.key)?.unwrap_or_default();
         let mut unfolded = 0;
         if sequence < self.head {
             let mut statement = sql.prepare_cached(SEGMENTS_AFTER)?;
@@ -111,7 +101,18 @@ impl Header {
     }
 }
 
-const SEGMENTS_AFTER: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last > ?2 ORDER BY last";
+/// The newest snapshot of a task, and the sequence that it holds up to.
+pub fn snapshot(sql: &Connection, key: i64) -> Result<Option<(Task, u64)>, Failure> {
+    let stored: Option<(u64, Vec<u8>)> = sql
+        .prepare_cached("SELECT sequence, data FROM snapshots WHERE task = ?1")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((sequence, data)) = stored else { return Ok(None) };
+    let task = Task::decode(&data[..]).map_err(|cause| Error::internal("reading a snapshot", cause))?;
+    Ok(Some((task, sequence)))
+}
+
+pub const SEGMENTS_AFTER: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last > ?2 ORDER BY last";
 
 pub fn task(sql: &Connection, id: TaskId) -> Result<Option<Stored>, Failure> {
     Header::find(sql, id)?.map(|header| header.fold(sql)).transpose()
@@ -325,7 +326,8 @@ pub fn dialect_code(dialect: Dialect) -> i32 {
     }
 }
 
-fn dialect_of(code: i32) -> Dialect {
+/// See [`dialect_code`].
+pub fn dialect_of(code: i32) -> Dialect {
     match code {
         1 => Dialect::V03,
         2 => Dialect::Praison,

@@ -11,7 +11,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x4132_4147;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
     // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
     // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
@@ -88,6 +88,108 @@ const MIGRATIONS: [&str; 2] = [
         PRIMARY KEY (owner, agent, context)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX contexts_by_time ON contexts (noted);",
+    // Webhooks and their deliveries. A lane is there only while something of (webhook, task) is pending; it knows when
+    // the first of that is due, and the claim on it. An origin knows when the next of its lanes can be claimed, `fresh`
+    // for first attempts and `retry` for others, and NULL for none: a round then touches only origins that have
+    // something to claim, however many wait for receivers that do not answer. Of lanes, `held` is the webhook's state, and
+    // `moved` says that its URL changed while the claim held.
+    // `deliveries.settled` is when it was delivered or given up. `removed` lists webhooks that are gone and some of whose
+    // deliveries are not yet. Keys of webhooks and origins are never used twice.
+    "ALTER TABLE tasks ADD COLUMN webhooks INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE webhooks (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        task TEXT NOT NULL,
+        task_key INTEGER,
+        name TEXT NOT NULL,
+        url TEXT NOT NULL,
+        origin INTEGER NOT NULL,
+        payload INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        secrets BLOB NOT NULL,
+        state INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        disabled INTEGER,
+        failing_since INTEGER,
+        last_success INTEGER,
+        last_failure INTEGER,
+        last_error TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX webhooks_of_tasks ON webhooks (owner, task, name) WHERE task <> '';
+    CREATE UNIQUE INDEX webhooks_of_agents ON webhooks (owner, agent, name) WHERE task = '';
+    CREATE INDEX webhooks_by_task ON webhooks (task_key) WHERE task_key IS NOT NULL;
+    CREATE INDEX webhooks_of_no_task ON webhooks (owner, updated) WHERE task <> '' AND task_key IS NULL;
+    CREATE INDEX webhooks_by_owner ON webhooks (owner);
+    CREATE INDEX webhooks_by_agent ON webhooks (owner, agent);
+    CREATE INDEX webhooks_by_place ON webhooks (owner, task);
+    CREATE INDEX webhooks_by_origin ON webhooks (origin);
+    CREATE INDEX webhooks_disabled ON webhooks (disabled) WHERE disabled IS NOT NULL;
+    CREATE TABLE deliveries (
+        key INTEGER PRIMARY KEY,
+        webhook INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        state INTEGER NOT NULL DEFAULT 0,
+        created INTEGER NOT NULL,
+        settled INTEGER,
+        tries INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE UNIQUE INDEX deliveries_by_lane ON deliveries (webhook, task, sequence);
+    CREATE INDEX deliveries_pending ON deliveries (webhook, task, sequence) WHERE state = 0;
+    CREATE INDEX deliveries_failed ON deliveries (webhook) WHERE state = 2;
+    CREATE INDEX deliveries_settled ON deliveries (settled) WHERE settled IS NOT NULL;
+    CREATE INDEX deliveries_by_webhook ON deliveries (webhook);
+    CREATE INDEX deliveries_by_task ON deliveries (task);
+    CREATE TABLE attempts (
+        delivery INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        latency INTEGER NOT NULL,
+        status INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        error TEXT NOT NULL,
+        excerpt TEXT NOT NULL,
+        PRIMARY KEY (delivery, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE lanes (
+        key INTEGER PRIMARY KEY,
+        webhook INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        origin INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        retry INTEGER NOT NULL DEFAULT 0,
+        held INTEGER NOT NULL,
+        token INTEGER,
+        until INTEGER,
+        delivery INTEGER,
+        probe INTEGER NOT NULL DEFAULT 0,
+        moved INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE UNIQUE INDEX lanes_by_task ON lanes (task, webhook);
+    CREATE INDEX lanes_by_webhook ON lanes (webhook);
+    CREATE INDEX lanes_waiting ON lanes (origin, retry, due) WHERE held = 0 AND token IS NULL;
+    CREATE INDEX lanes_under_way ON lanes (origin) WHERE token IS NOT NULL;
+    CREATE INDEX lanes_leased ON lanes (until) WHERE token IS NOT NULL;
+    CREATE TABLE origins (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        proven INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        open_for INTEGER NOT NULL DEFAULT 0,
+        open_until INTEGER NOT NULL DEFAULT 0,
+        full INTEGER NOT NULL DEFAULT 0,
+        fresh INTEGER,
+        retry INTEGER
+    ) STRICT;
+    CREATE INDEX origins_fresh ON origins (proven, fresh) WHERE fresh IS NOT NULL;
+    CREATE INDEX origins_retry ON origins (proven, retry) WHERE retry IS NOT NULL;
+    CREATE INDEX origins_open ON origins (open_until) WHERE open_for > 0;
+    CREATE TABLE removed (webhook INTEGER PRIMARY KEY) STRICT;
+    INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",
 ];
 
 /// Brings a database to the newest schema, a new file included.
@@ -146,10 +248,11 @@ mod tests {
             for _ in 0..2 {
                 migrate(&mut old).unwrap();
                 assert_eq!(schema(&old), schema(&new), "from version {version}");
-                let row = old.query_row("SELECT owner, head, upstream_task, upstream_context FROM tasks", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                let columns = "SELECT owner, head, upstream_task, upstream_context, webhooks FROM tasks";
+                let row = old.query_row(columns, [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
                 });
-                let expected: (String, i64, String, String) = ("o".into(), 4, String::new(), String::new());
+                let expected: (String, i64, String, String, i64) = ("o".into(), 4, String::new(), String::new(), 0);
                 assert_eq!(row.unwrap(), expected);
             }
         }

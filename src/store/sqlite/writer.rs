@@ -7,13 +7,21 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Failure, read, segment};
+use super::{
+    Failure,
+    outbox::{self, hear, purge, requeue, round},
+    read, retention, segment,
+    webhooks::config,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
     proto::a2a::{Role, TaskState, stream_response::Payload},
-    store::{Append, Commit, Identity, Listener, NewTask, Receipt, Request},
-    task::{self, Event, TaskId, Upstream},
+    store::{
+        Append, Claims, Commit, Identity, Listener, NewTask, Receipt, Redelivery, Request, Requeued, Round,
+        WebhookChange,
+    },
+    task::{self, Event, TaskId, Upstream, Webhook, WebhookId},
 };
 
 /// Something to be written.
@@ -25,6 +33,18 @@ pub enum Work {
     Append(Append),
     /// See `Store::purge`.
     Purge { cutoff: Option<i64>, now: i64, batch: usize },
+    /// See `Webhooks::put_webhook`.
+    PutWebhook(Box<Webhook>),
+    /// See `Webhooks::update_webhook`.
+    UpdateWebhook(Arc<str>, Box<WebhookChange>),
+    /// See `Webhooks::delete_webhook`.
+    DeleteWebhook(Arc<str>, WebhookId),
+    /// See `Webhooks::redeliver`.
+    Redeliver(Arc<str>, Redelivery),
+    /// See `Outbox::dispatch`.
+    Dispatch(Round),
+    /// See `Outbox::purge_deliveries`.
+    PurgeDeliveries { cutoff: i64, batch: usize },
     /// See `Store::probe`.
     Probe,
     /// Commit what came before, then end.
@@ -33,14 +53,39 @@ pub enum Work {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Done {
+pub enum Done {
     /// Of `Create` and `Append`.
-    pub receipt: Receipt,
+    Stored(Receipt),
     /// The tasks that `Purge` removed.
-    pub removed: Vec<TaskId>,
+    Removed(Vec<TaskId>),
+    /// Of `PutWebhook` and `UpdateWebhook`: as it is now, if it is there.
+    Webhook(Option<Box<Webhook>>),
+    /// How much `DeleteWebhook` and `PurgeDeliveries` removed.
+    Count(usize),
+    /// Of `Redeliver`.
+    Requeued(Requeued),
+    /// Of `Dispatch`.
+    Claims(Claims),
+    /// Of the others.
+    Nothing,
 }
 
-const WRITTEN: Done = Done { receipt: Receipt::Written, removed: Vec::new() };
+impl Done {
+    /// What kind it is.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "with a receipt",
+            Self::Removed(_) => "with tasks",
+            Self::Webhook(_) => "with a webhook",
+            Self::Count(_) => "with a count",
+            Self::Requeued(_) => "with what is due again",
+            Self::Claims(_) => "with claims",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+const WRITTEN: Done = Done::Stored(Receipt::Written);
 
 /// Work and who waits for it.
 pub struct Job {
@@ -51,6 +96,8 @@ pub struct Job {
 /// What is to be told once a group is on disk.
 pub struct News {
     commits: Vec<Commit>,
+    /// Whether deliveries became due.
+    due: bool,
     answers: Vec<(oneshot::Sender<Result<Done>>, Result<Done>)>,
 }
 
@@ -59,9 +106,12 @@ pub struct News {
 ///
 /// The queue is unbounded but never holds more than the writer's callers that are waiting.
 pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Listener>) {
-    while let Some(News { commits, answers }) = news.recv().await {
+    while let Some(News { commits, due, answers }) = news.recv().await {
         if !commits.is_empty() {
             listener.committed(commits);
+        }
+        if due {
+            listener.due();
         }
         for (reply, result) in answers {
             let _ = reply.send(result);
@@ -75,32 +125,39 @@ pub struct Writer {
     batch_max: usize,
     /// The newest position of the feed that is committed.
     position: u64,
+    /// As of the newest commit.
+    outbox: outbox::State,
     news: mpsc::UnboundedSender<News>,
     metrics: Arc<Metrics>,
 }
 
+/// What came of a group: its commits, whether deliveries became due, and the answers to its jobs.
+type Committed = (Vec<Commit>, bool, Vec<Result<Done>>);
+
 /// What a transaction gathers besides its rows.
-struct Group {
+pub struct Group {
     position: u64,
     commits: Vec<Commit>,
     counts: HashMap<(Arc<str>, Arc<str>, TaskState), i64>,
+    outbox: outbox::State,
 }
 
 impl Writer {
     pub fn new(
         connection: Connection,
         batch_max: usize,
+        outbox: outbox::State,
         news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
-        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_prepared_statement_cache_capacity(192);
         // Positions are never used twice, even when the newest rows have been removed.
         let position = connection.query_row(
             "SELECT max((SELECT coalesce(max(position), 0) FROM segments), value) FROM meta WHERE name = 'feed_floor'",
             [],
             |row| row.get(0),
         )?;
-        Ok(Self { connection, batch_max, position, news, metrics })
+        Ok(Self { connection, batch_max, position, outbox, news, metrics })
     }
 
     /// Works until the queue closes; then the database file is whole without its write-ahead log.
@@ -126,9 +183,9 @@ impl Writer {
         let result = self.commit(&jobs);
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.metrics.commit_batch.observe(jobs.len() as f64);
-        let (commits, results) = match result {
+        let (commits, due, results) = match result {
             Ok(done) => done,
-            Err(failure) if jobs.len() == 1 => (Vec::new(), vec![Err(failure.into_error())]),
+            Err(failure) if jobs.len() == 1 => (Vec::new(), false, vec![Err(failure.into_error())]),
             Err(_) => {
                 for job in jobs {
                     self.serve(vec![job]);
@@ -138,29 +195,36 @@ impl Writer {
         };
         let answers = jobs.into_iter().map(|job| job.reply).zip(results).collect();
         // The other side ends only after this one.
-        let _ = self.news.send(News { commits, answers });
+        let _ = self.news.send(News { commits, due, answers });
     }
 
-    /// Commits the jobs together. A refusal (conflict, reused request id) is a result and
-    /// changes nothing; a failure of the database undoes the whole group.
-    fn commit(&mut self, jobs: &[Job]) -> Result<(Vec<Commit>, Vec<Result<Done>>), Failure> {
-        let mut group =
-            Group { position: self.position, commits: Vec::with_capacity(jobs.len()), counts: HashMap::new() };
+    /// Commits the jobs together. A refusal (conflict, reused request id, a limit) is a result; one that comes after
+    /// something was written undoes the whole group, as does a failure of the database.
+    fn commit(&mut self, jobs: &[Job]) -> Result<Committed, Failure> {
+        let mut group = Group {
+            position: self.position,
+            commits: Vec::with_capacity(jobs.len()),
+            counts: HashMap::new(),
+            outbox: self.outbox.clone(),
+        };
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
+            let changes = transaction.total_changes();
             results.push(match group.work(&transaction, &job.work) {
                 Ok(done) => Ok(done),
-                Err(Failure::Error(refusal)) => Err(refusal),
+                Err(Failure::Error(refusal)) if transaction.total_changes() == changes => Err(refusal),
                 Err(failure) => return Err(failure),
             });
         }
         group.write_counts(&transaction)?;
         transaction.commit()?;
         self.position = group.position;
+        self.outbox = group.outbox;
+        let due = std::mem::take(&mut self.outbox.due);
         let events: usize = group.commits.iter().map(|commit| commit.events.len()).sum();
         self.metrics.events.inc_by(events as u64);
-        Ok((group.commits, results))
+        Ok((group.commits, due, results))
     }
 }
 
@@ -169,12 +233,30 @@ impl Group {
         match work {
             Work::Create(new) => self.create(sql, new),
             Work::Append(append) => self.append(sql, append),
-            Work::Purge { cutoff, now, batch } => self.purge(sql, *cutoff, *now, *batch),
+            Work::Purge { cutoff, now, batch } => retention::purge(self, sql, *cutoff, *now, *batch).map(Done::Removed),
+            Work::PutWebhook(webhook) => {
+                let webhook = config::put(&mut self.outbox, sql, webhook)?;
+                Ok(Done::Webhook(Some(Box::new(webhook))))
+            }
+            Work::UpdateWebhook(owner, change) => {
+                let webhook = config::update(&mut self.outbox, sql, owner, change)?;
+                Ok(Done::Webhook(webhook.map(Box::new)))
+            }
+            Work::DeleteWebhook(owner, id) => {
+                Ok(Done::Count(config::delete(&mut self.outbox, sql, owner, *id)?.into()))
+            }
+            Work::Redeliver(owner, wanted) => {
+                requeue::redeliver(&mut self.outbox, sql, owner, wanted).map(Done::Requeued)
+            }
+            Work::Dispatch(round) => round::dispatch(&mut self.outbox, sql, round).map(Done::Claims),
+            Work::PurgeDeliveries { cutoff, batch } => {
+                Ok(Done::Count(purge::purge(&mut self.outbox, sql, *cutoff, *batch)?))
+            }
             Work::Probe => {
                 sql.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'probe'")?.execute([])?;
-                Ok(WRITTEN)
+                Ok(Done::Nothing)
             }
-            Work::Close => Ok(WRITTEN),
+            Work::Close => Ok(Done::Nothing),
         }
     }
 
@@ -182,7 +264,7 @@ impl Group {
         let identity = &*new.identity;
         let event = &new.event;
         if let Some(task) = claim_request(sql, identity, new.request.as_ref(), event.time)? {
-            return Ok(Done { receipt: Receipt::Replayed(task), ..WRITTEN });
+            return Ok(Done::Stored(Receipt::Replayed(task)));
         }
         sql.prepare_cached(
             "INSERT INTO tasks (id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head)
@@ -202,7 +284,8 @@ impl Group {
             event.sequence,
         ])?;
         let task = sql.last_insert_rowid();
-        self.segment(sql, task, &new.identity, std::slice::from_ref(event))?;
+        self.put_webhooks(sql, &new.webhooks)?;
+        self.segment(sql, task, &new.identity, !new.webhooks.is_empty(), std::slice::from_ref(event))?;
         self.count(&identity.owner, &identity.agent, event.state, 1);
         Ok(WRITTEN)
     }
@@ -215,7 +298,7 @@ impl Group {
         let status_time = append.events.iter().rev().find(|event| sets_status(event)).map(|event| event.time);
         let now = last.map_or(0, |event| event.time);
         if let Some(task) = claim_request(sql, identity, append.request.as_ref(), now)? {
-            return Ok(Done { receipt: Receipt::Replayed(task), ..WRITTEN });
+            return Ok(Done::Stored(Receipt::Replayed(task)));
         }
         let id = identity.id.to_bytes();
         let standing = match (append.hide, task::state::is_settled(state)) {
@@ -224,33 +307,35 @@ impl Group {
             (false, false) => read::OPEN,
         };
         // The row is only there to be changed if the log ends where the writer believes.
-        let task: Option<i64> = match status_time {
+        let task: Option<(i64, bool)> = match status_time {
             Some(time) => sql
                 .prepare_cached(
                     "UPDATE tasks SET head = ?3, state = ?4, standing = ?5, updated = max(?6, updated),
                             dispatched = coalesce(?7, dispatched)
-                     WHERE id = ?1 AND head = ?2 RETURNING key",
+                     WHERE id = ?1 AND head = ?2 RETURNING key, webhooks",
                 )?
                 .query_row(
                     params![id, append.after, head, i32::from(state), standing, time, append.dispatched],
-                    |row| row.get(0),
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 ),
             None => sql
                 .prepare_cached(
                     "UPDATE tasks SET head = ?3, dispatched = coalesce(?4, dispatched) WHERE id = ?1 AND head = ?2
-                     RETURNING key",
+                     RETURNING key, webhooks",
                 )?
-                .query_row(params![id, append.after, head, append.dispatched], |row| row.get(0)),
+                .query_row(params![id, append.after, head, append.dispatched], |row| Ok((row.get(0)?, row.get(1)?))),
         }
         .optional()?;
-        let Some(task) = task else {
+        let Some((task, had_webhooks)) = task else {
             return Err(Error::new(ErrorKind::Conflict, "the task changed meanwhile: try again").into());
         };
         if let Some(upstream) = &append.upstream {
             note_upstream(sql, task, append, upstream)?;
         }
+        self.put_webhooks(sql, &append.webhooks)?;
         if !append.events.is_empty() {
-            self.segment(sql, task, identity, &append.events)?;
+            let own = had_webhooks || !append.webhooks.is_empty();
+            self.segment(sql, task, identity, own, &append.events)?;
         }
         if let Some(snapshot) = &append.snapshot {
             sql.prepare_cached(
@@ -260,7 +345,7 @@ impl Group {
             .execute(params![task, head, &snapshot[..]])?;
         }
         if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
-            trim(sql, task, trim_to)?;
+            retention::trim(sql, task, trim_to)?;
         }
         if append.hide {
             self.count(&identity.owner, &identity.agent, append.from, -1);
@@ -271,52 +356,33 @@ impl Group {
         Ok(WRITTEN)
     }
 
+    fn put_webhooks(&mut self, sql: &Connection, webhooks: &[Webhook]) -> Result<(), Failure> {
+        for webhook in webhooks {
+            config::put(&mut self.outbox, sql, webhook)?;
+        }
+        Ok(())
+    }
+
+    /// Writes events, and what webhooks are to hear of them. `own`: whether the task has webhooks of its own.
     fn segment(
         &mut self,
         sql: &Connection,
         task: i64,
         identity: &Arc<Identity>,
+        own: bool,
         events: &[Arc<Event>],
     ) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
         self.position += 1;
         sql.prepare_cached("INSERT INTO segments (position, task, first, last, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![self.position, task, first.sequence, last.sequence, segment::encode(events)])?;
+        hear::hear(&mut self.outbox, sql, task, identity, own, events)?;
         self.commits.push(Commit { position: self.position, identity: identity.clone(), events: events.to_vec() });
         Ok(())
     }
 
-    fn purge(&mut self, sql: &Connection, cutoff: Option<i64>, now: i64, batch: usize) -> Result<Done, Failure> {
-        sql.prepare_cached(
-            "DELETE FROM requests WHERE (owner, agent, id) IN
-             (SELECT owner, agent, id FROM requests WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
-        )?
-        .execute(params![now, batch])?;
-        let Some(cutoff) = cutoff else { return Ok(WRITTEN) };
-        sql.prepare_cached(
-            "DELETE FROM contexts WHERE (owner, agent, context) IN
-             (SELECT owner, agent, context FROM contexts WHERE noted < ?1 ORDER BY noted LIMIT ?2)",
-        )?
-        .execute(params![cutoff, batch])?;
-        let mut removed = Vec::new();
-        for task in settled_before(sql, cutoff, batch)? {
-            raise_feed_floor(sql, task.key, u64::MAX)?;
-            for statement in [
-                "DELETE FROM segments WHERE task = ?1",
-                "DELETE FROM snapshots WHERE task = ?1",
-                "DELETE FROM tasks WHERE key = ?1",
-            ] {
-                sql.prepare_cached(statement)?.execute([task.key])?;
-            }
-            if task.standing != read::HIDDEN {
-                self.count(&task.owner, &task.agent, task.state, -1);
-            }
-            removed.push(task.id);
-        }
-        Ok(Done { removed, ..WRITTEN })
-    }
-
-    fn count(&mut self, owner: &Arc<str>, agent: &Arc<str>, state: TaskState, change: i64) {
+    /// Counts tasks in a state.
+    pub fn count(&mut self, owner: &Arc<str>, agent: &Arc<str>, state: TaskState, change: i64) {
         *self.counts.entry((owner.clone(), agent.clone(), state)).or_default() += change;
     }
 
@@ -386,64 +452,4 @@ fn sets_status(event: &Event) -> bool {
         Payload::Message(message) => message.role() == Role::Agent,
         Payload::ArtifactUpdate(_) => false,
     }
-}
-
-/// Removes the rows of a log that end at or before a sequence.
-fn trim(sql: &Connection, task: i64, to: u64) -> Result<(), Failure> {
-    raise_feed_floor(sql, task, to)?;
-    sql.prepare_cached(
-        "UPDATE tasks SET floor = max(floor, coalesce((SELECT max(last) FROM segments WHERE task = ?1 AND last <= ?2), 0))
-         WHERE key = ?1",
-    )?
-    .execute(params![task, to])?;
-    sql.prepare_cached("DELETE FROM segments WHERE task = ?1 AND last <= ?2")?.execute(params![task, to])?;
-    Ok(())
-}
-
-/// Notes that cursors before the task's rows up to a sequence, which are about to go, can no longer be resumed.
-fn raise_feed_floor(sql: &Connection, task: i64, to: u64) -> Result<(), Failure> {
-    let to = i64::try_from(to).unwrap_or(i64::MAX);
-    sql.prepare_cached(
-        "UPDATE meta SET value = max(value, coalesce((SELECT max(position) FROM segments WHERE task = ?1 AND last <= ?2), 0))
-         WHERE name = 'feed_floor'",
-    )?
-    .execute(params![task, to])?;
-    Ok(())
-}
-
-struct Settled {
-    key: i64,
-    id: TaskId,
-    owner: Arc<str>,
-    agent: Arc<str>,
-    state: TaskState,
-    standing: i32,
-}
-
-/// Tasks that settled before a time, oldest first.
-fn settled_before(sql: &Connection, cutoff: i64, limit: usize) -> Result<Vec<Settled>, Failure> {
-    let mut owners = sql.prepare_cached("SELECT DISTINCT owner FROM counts")?;
-    let owners = owners.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    let mut found = Vec::new();
-    // A range of an index each.
-    for (owner, standing) in owners.iter().flat_map(|owner| [(owner, read::SETTLED), (owner, read::HIDDEN)]) {
-        let mut statement = sql.prepare_cached(&format!(
-            "SELECT key, id, owner, agent, state, standing FROM tasks
-             WHERE standing = {standing} AND owner = ?1 AND updated < ?2 ORDER BY updated, key LIMIT ?3"
-        ))?;
-        let rows = statement.query_map(params![owner, cutoff, limit - found.len()], |row| {
-            Ok(Settled {
-                key: row.get(0)?,
-                id: TaskId::from_bytes(row.get(1)?),
-                owner: row.get::<_, String>(2)?.into(),
-                agent: row.get::<_, String>(3)?.into(),
-                state: read::state_of(row.get(4)?),
-                standing: row.get(5)?,
-            })
-        })?;
-        for row in rows {
-            found.push(row?);
-        }
-    }
-    Ok(found)
 }

@@ -14,6 +14,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use push::push_id_fields;
+
 use serde_json::Value;
 
 use self::reader::{Names, Object, Reader, read};
@@ -150,7 +152,7 @@ pub fn subscribe(params: Value, dialect: Dialect) -> Result<SubscribeToTaskReque
 pub fn create_push_config(params: Value, dialect: Dialect) -> Result<TaskPushNotificationConfig> {
     read(params, dialect, |object, reader| {
         let config = push::config(object, reader);
-        require_task(&config.task_id, object, reader);
+        require_id(&config.task_id, "task_id", object, reader);
         config
     })
 }
@@ -163,8 +165,9 @@ pub fn get_push_config(params: Value, dialect: Dialect) -> Result<GetTaskPushNot
     read(params, dialect, |object, reader| {
         let tenant = tenant(object, reader);
         let (task_id, id) = push::ids(object, reader);
-        require_task(&task_id, object, reader);
-        reader.require(!id.is_empty() || dialect != Dialect::V1, object.path("id"), "is required");
+        let (task_field, id_field) = push_id_fields(dialect);
+        require_id(&task_id, task_field, object, reader);
+        reader.require(!id.is_empty() || dialect != Dialect::V1, object.path(id_field), "is required");
         GetTaskPushNotificationConfigRequest { tenant, task_id, id }
     })
 }
@@ -178,7 +181,7 @@ pub fn list_push_configs(params: Value, dialect: Dialect) -> Result<ListTaskPush
         let tenant = tenant(object, reader);
         let (task_id, _) = push::ids(object, reader);
         if dialect != Dialect::Praison {
-            require_task(&task_id, object, reader);
+            require_id(&task_id, push_id_fields(dialect).0, object, reader);
         }
         ListTaskPushNotificationConfigsRequest {
             tenant,
@@ -197,8 +200,9 @@ pub fn delete_push_config(params: Value, dialect: Dialect) -> Result<DeleteTaskP
     read(params, dialect, |object, reader| {
         let tenant = tenant(object, reader);
         let (task_id, id) = push::ids(object, reader);
-        require_task(&task_id, object, reader);
-        reader.require(!id.is_empty() || dialect == Dialect::Praison, object.path("id"), "is required");
+        let (task_field, id_field) = push_id_fields(dialect);
+        require_id(&task_id, task_field, object, reader);
+        reader.require(!id.is_empty() || dialect == Dialect::Praison, object.path(id_field), "is required");
         DeleteTaskPushNotificationConfigRequest { tenant, task_id, id }
     })
 }
@@ -218,10 +222,11 @@ fn tenant(object: &mut Object<'_>, reader: &mut Reader) -> String {
 
 fn task_id(object: &mut Object<'_>, reader: &mut Reader) -> String {
     let id = object.string(&["id"], reader);
-    reader.require(!id.is_empty(), object.path("id"), "is required: the id of a task");
+    require_id(&id, "id", object, reader);
     id
 }
 
-fn require_task(task_id: &str, object: &Object<'_>, reader: &mut Reader) {
-    reader.require(!task_id.is_empty(), object.path("task_id"), "is required: the id of a task");
+/// Requires a task's id, which is read from `field`.
+fn require_id(id: &str, field: &'static str, object: &Object<'_>, reader: &mut Reader) {
+    reader.require(!id.is_empty(), object.path(field), "is required: the id of a task");
 }

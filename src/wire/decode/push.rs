@@ -74,6 +74,14 @@ pub(super) fn ids(object: &mut Object<'_>, reader: &mut Reader) -> (String, Stri
     }
 }
 
+/// What the task and the config are called in a dialect's requests to read, list and remove configs.
+pub fn push_id_fields(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        Dialect::V1 | Dialect::Praison => ("task_id", "id"),
+        Dialect::V03 => ("id", "push_notification_config_id"),
+    }
+}
+
 fn fill(field: &mut String, value: impl FnOnce() -> String) {
     if field.is_empty() {
         *field = value();

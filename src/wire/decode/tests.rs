@@ -377,7 +377,11 @@ fn push_lookups_read_each_dialects_ids() {
         assert_eq!((read.task_id.as_str(), read.id.as_str()), (task_id, id), "{dialect:?} {params}");
     }
     assert_eq!(get_push_config(json!({"id": "t"}), Dialect::V03).unwrap().task_id, "t");
-    assert_eq!(faults(delete_push_config(json!({"id": "t"}), Dialect::V03)), ["id is required"]);
+    assert_eq!(
+        faults(delete_push_config(json!({"id": "t"}), Dialect::V03)),
+        ["push_notification_config_id is required"]
+    );
+    assert_eq!(faults(get_push_config(json!({}), Dialect::V03)), ["id is required: the id of a task"]);
     assert_eq!(faults(get_push_config(json!({"taskId": "t"}), Dialect::V1)), ["id is required"]);
 
     assert_eq!(list_push_configs(json!({"id": "t"}), Dialect::V03).unwrap().task_id, "t");

@@ -7,10 +7,13 @@
 //! never written.
 
 mod part;
+mod push;
 pub mod request;
 #[cfg(test)]
 mod tests;
 mod view;
+
+pub use push::{push_config, push_configs, push_deleted};
 
 use bytes::Bytes;
 use serde::Serialize;

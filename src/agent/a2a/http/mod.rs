@@ -93,7 +93,7 @@ impl Client {
             size: settings.max_message,
         };
         let tls = settings.tls.clone();
-        let plain = build(limits, tls::unused()?)?;
+        let plain = build(limits, crate::tls::unused()?)?;
         let client = Self { headers: headers(settings)?, limits, tls, plain, secure: OnceLock::new() };
         if settings.url.starts_with("https:") || client.tls != Tls::default() {
             client.secure()?;

@@ -1,0 +1,127 @@
+//! The courier: what sends webhooks, built from the settings, and as the engine and the store know it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    config,
+    engine::{self, Hub},
+    metrics::Metrics,
+    store::{Commit, Limits, Listener, Outbox},
+    task::WebhookId,
+    webhook::{
+        Bell, Dispatcher, Exchange, Guard, Parts, Policy, Report, Request, Schedule, SendSettings, Sender, Settings,
+        System,
+    },
+};
+
+/// How long a claim holds if its process dies: longer than any attempt.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Bytes of bodies that may be under way at once.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// How long a shutdown waits for attempts under way.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Failures in a row to reach an origin after which there is one probe at a time, and the pauses between probes.
+const CIRCUIT_FAILURES: u32 = 5;
+const CIRCUIT_OPEN: Duration = Duration::from_secs(10);
+const CIRCUIT_OPEN_MAX: Duration = Duration::from_secs(300);
+
+/// Sends webhooks.
+pub struct Courier {
+    guard: Arc<Guard>,
+    dispatcher: Dispatcher,
+}
+
+impl Courier {
+    /// Starts to send what the outbox holds; none: webhooks are turned off.
+    ///
+    /// # Errors
+    /// What is wrong with the settings or the system.
+    pub fn start(
+        config: &config::Webhooks,
+        outbox: Arc<dyn Outbox>,
+        bell: Arc<Bell>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Option<Arc<Self>>, String> {
+        if !config.enabled {
+            return Ok(None);
+        }
+        let guard = Arc::new(Guard::new(Policy::parse(&config.allow, config.https_only)?, Arc::new(System)));
+        let send = SendSettings { timeout: config.timeout, ..SendSettings::default() };
+        let sender = Sender::new(guard.clone(), send)?;
+        let total = config.max_in_flight;
+        let limits = Limits {
+            total,
+            retries: total / 2,
+            unproven: (total / 4).max(1),
+            per_origin: config.max_in_flight_per_origin,
+            circuit_failures: CIRCUIT_FAILURES,
+            circuit_open: CIRCUIT_OPEN,
+            circuit_open_max: CIRCUIT_OPEN_MAX,
+        };
+        let settings = Settings {
+            schedule: Schedule::new(config.schedule.iter().copied()),
+            disable_after: config.disable_after,
+            limits,
+            lease: LEASE,
+            max_body_bytes: MAX_BODY_BYTES,
+        };
+        let exchange = Arc::new(Post(sender));
+        let parts = Parts { outbox, exchange, settings, clock: Arc::new(clock), bell, metrics };
+        Ok(Some(Arc::new(Self { guard, dispatcher: Dispatcher::start(parts) })))
+    }
+
+    /// Ends: what is under way has a few seconds, what is not done then is sent again after the next start.
+    pub async fn shutdown(&self) {
+        self.dispatcher.shutdown(GRACE).await;
+    }
+}
+
+impl engine::Courier for Courier {
+    fn check<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.guard.check(url))
+    }
+
+    fn stop(&self, webhook: WebhookId) -> BoxFuture<'_, ()> {
+        Box::pin(self.dispatcher.stop_webhook(webhook))
+    }
+}
+
+struct Post(Sender);
+
+impl Exchange for Post {
+    fn send(&self, request: Request) -> BoxFuture<'_, Report> {
+        Box::pin(async move { self.0.send(&request).await })
+    }
+}
+
+/// Who hears of the store's commits: those who watch, and the dispatcher.
+pub struct Ears {
+    /// Tells those who watch.
+    pub hub: Arc<Hub>,
+    /// Wakes the dispatcher.
+    pub bell: Arc<Bell>,
+}
+
+impl Listener for Ears {
+    fn committed(&self, commits: Vec<Commit>) {
+        self.hub.committed(commits);
+    }
+
+    fn due(&self) {
+        self.bell.ring();
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

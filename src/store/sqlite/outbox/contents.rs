@@ -1,0 +1,93 @@
+//! What deliveries are about: the event, and where it is wanted the task as of it.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::{
+    proto::a2a::{Task, TaskStatus, stream_response::Payload},
+    store::{
+        Content, Wanted,
+        sqlite::{
+            Failure,
+            read::{self, Header},
+            segment,
+        },
+    },
+    task::{self, Event},
+};
+
+const SEGMENT: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last >= ?2 ORDER BY last LIMIT 1";
+
+/// See `Outbox::contents`.
+pub fn contents(sql: &Connection, wanted: &[Wanted]) -> Result<Vec<Option<Content>>, Failure> {
+    wanted.iter().map(|wanted| content(sql, *wanted)).collect()
+}
+
+fn content(sql: &Connection, wanted: Wanted) -> Result<Option<Content>, Failure> {
+    let Some(header) = Header::find(sql, wanted.task)? else { return Ok(None) };
+    let Some(event) = event(sql, &header, wanted.sequence)? else { return Ok(None) };
+    let task = if wanted.fold { Some(fold(sql, &header, &event)?) } else { None };
+    Ok(Some(Content { identity: header.identity, event, task }))
+}
+
+fn event(sql: &Connection, header: &Header, sequence: u64) -> Result<Option<Arc<Event>>, Failure> {
+    let segment: Option<(u64, Vec<u8>)> = sql
+        .prepare_cached(SEGMENT)?
+        .query_row(params![header.key, sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((first, data)) = segment.filter(|(first, _)| *first <= sequence) else { return Ok(None) };
+    let events = segment::decode(header.identity.id, first, sequence.saturating_sub(1), data)?;
+    Ok(events.into_iter().next().filter(|event| event.sequence == sequence))
+}
+
+/// The task as of an event: from the snapshot where that is not newer, else from the log.
+fn fold(sql: &Connection, header: &Header, event: &Event) -> Result<Task, Failure> {
+    let snapshot = read::snapshot(sql, header.key)?;
+    match snapshot {
+        Some((task, sequence)) if sequence <= event.sequence => {
+            let mut task = task;
+            for event in between(sql, header, sequence, event.sequence)? {
+                task::apply(&mut task, &event);
+            }
+            Ok(task)
+        }
+        Some((task, _)) if header.floor > 0 => Ok(Task { status: Some(status(sql, header, event)?), ..task }),
+        _ => {
+            let mut task = Task::default();
+            for event in between(sql, header, 0, event.sequence)? {
+                task::apply(&mut task, &event);
+            }
+            Ok(task)
+        }
+    }
+}
+
+fn between(sql: &Connection, header: &Header, after: u64, to: u64) -> Result<Vec<Arc<Event>>, Failure> {
+    let mut statement = sql.prepare_cached(read::SEGMENTS_AFTER)?;
+    let mut rows = statement.query(params![header.key, after])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let first: u64 = row.get(0)?;
+        if first > to {
+            break;
+        }
+        events.extend(segment::decode(header.identity.id, first, after, row.get(1)?)?);
+    }
+    events.retain(|event| event.sequence <= to);
+    Ok(events)
+}
+
+/// The task's status as of an event, from what is left of the log.
+fn status(sql: &Connection, header: &Header, event: &Event) -> Result<TaskStatus, Failure> {
+    let left = between(sql, header, 0, event.sequence)?;
+    let mut task = Task::default();
+    for event in left.iter().filter(|event| !matches!(event.payload(), Payload::ArtifactUpdate(_))) {
+        task::apply(&mut task, event);
+    }
+    let bare = || TaskStatus { state: event.state.into(), message: None, timestamp: Some(event.timestamp()) };
+    Ok(task.status.unwrap_or_else(bare))
+}
+
+#[cfg(test)]
+pub const PLANNED: [&str; 1] = [SEGMENT];

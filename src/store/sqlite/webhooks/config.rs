@@ -1,0 +1,271 @@
+//! Webhooks as they are stored, changed and removed, on the writer.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::rows::{self, Stored};
+use crate::{
+    error::{Error, ErrorKind},
+    store::{
+        WebhookChange, Which,
+        sqlite::{
+            Failure,
+            outbox::{State, lanes, lanes::Receiver, origins, purge},
+            read,
+        },
+    },
+    task::{Events, TaskId, Webhook, WebhookId, WebhookState},
+};
+
+/// The most webhooks that an owner may have of tasks that do not exist.
+const OF_NO_TASK: usize = 1000;
+
+/// How a state is stored. Deliveries are written up to 1, and sent at 0.
+pub fn state_code(state: WebhookState) -> i64 {
+    match state {
+        WebhookState::Enabled => 0,
+        WebhookState::Paused => 1,
+        WebhookState::Gone => 2,
+        WebhookState::Failing => 3,
+    }
+}
+
+pub fn state_of(code: i64) -> WebhookState {
+    match code {
+        0 => WebhookState::Enabled,
+        1 => WebhookState::Paused,
+        2 => WebhookState::Gone,
+        _ => WebhookState::Failing,
+    }
+}
+
+pub fn events_code(events: Events) -> i64 {
+    i64::from(events.status) | i64::from(events.artifacts) << 1 | i64::from(events.messages) << 2
+}
+
+pub fn events_of(code: i64) -> Events {
+    Events { status: code & 1 != 0, artifacts: code & 2 != 0, messages: code & 4 != 0 }
+}
+
+/// See `Webhooks::put_webhook`.
+pub fn put(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
+    let name = webhook.name.clone();
+    let which = if webhook.task.is_empty() {
+        Which::Agent { agent: webhook.agent.to_string(), name }
+    } else {
+        Which::Task { task: webhook.task.clone(), name }
+    };
+    // An empty name means another one when it is read; a row's is never empty.
+    if webhook.name.is_empty() {
+        return Err(Error::internal("storing a webhook", "it has no name").into());
+    }
+    match rows::find(sql, &state.keys, &webhook.owner, &which)? {
+        Some(existing) => replace(state, sql, existing, webhook),
+        None => insert(state, sql, webhook),
+    }
+}
+
+fn insert(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
+    let task_key = task_of(sql, webhook)?;
+    check_limits(state, sql, webhook, task_key)?;
+    let origin = origins::find_or_make(sql, &webhook.origin)?;
+    sql.prepare_cached(
+        "INSERT INTO webhooks (id, owner, agent, task, task_key, name, url, origin, payload, events, secrets, state,
+                created, updated, disabled, failing_since, last_success, last_failure, last_error)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, NULL, ?15, ?16, ?17, ?18)",
+    )?
+    .execute(params![
+        webhook.id.to_bytes(),
+        &*webhook.owner,
+        &*webhook.agent,
+        webhook.task,
+        task_key,
+        webhook.name,
+        webhook.url,
+        origin,
+        read::dialect_code(webhook.payload),
+        events_code(webhook.events),
+        state.keys.seal(webhook.id, &webhook.secrets)?,
+        state_code(webhook.state),
+        webhook.created,
+        webhook.updated,
+        webhook.health.failing_since,
+        webhook.health.last_success,
+        webhook.health.last_failure,
+        webhook.health.last_error,
+    ])?;
+    if let Some(task) = task_key {
+        mark(sql, task)?;
+    }
+    state.forget_ears();
+    Ok(webhook.clone())
+}
+
+/// The task that a webhook is of, if it exists and is its owner's.
+fn task_of(sql: &Connection, webhook: &Webhook) -> rusqlite::Result<Option<i64>> {
+    let Some(id) = TaskId::known(&webhook.task) else { return Ok(None) };
+    sql.prepare_cached("SELECT key FROM tasks WHERE id = ?1 AND owner = ?2")?
+        .query_row(params![id.to_bytes(), &*webhook.owner], |row| row.get(0))
+        .optional()
+}
+
+/// Marks a task as having webhooks of its own, or no longer.
+fn mark(sql: &Connection, task: i64) -> rusqlite::Result<()> {
+    sql.prepare_cached(
+        "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks WHERE task_key = ?1) WHERE key = ?1",
+    )?
+    .execute([task])?;
+    Ok(())
+}
+
+fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
+    let Webhook { owner, agent, task, .. } = webhook;
+    let mut statement = if task.is_empty() {
+        sql.prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND agent = ?2 AND task = ''")?
+    } else {
+        sql.prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2")?
+    };
+    let place: &str = if task.is_empty() { agent } else { task };
+    let count: usize = statement.query_row([owner, place], |row| row.get(0))?;
+    if count >= state.per_task {
+        let of = if task.is_empty() { "agent" } else { "task" };
+        return Err(limit(state.per_task, format_args!("a {of}")));
+    }
+    if task.is_empty() || task_key.is_some() {
+        return Ok(());
+    }
+    let count: usize = sql
+        .prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND task <> '' AND task_key IS NULL")?
+        .query_row([&**owner], |row| row.get(0))?;
+    if count >= OF_NO_TASK {
+        return Err(limit(OF_NO_TASK, format_args!("tasks that do not exist")));
+    }
+    Ok(())
+}
+
+fn limit(most: usize, of: std::fmt::Arguments<'_>) -> Failure {
+    let message = format!("there are {most} webhooks of {of} already, as many as there may be: delete one first");
+    Error::new(ErrorKind::WebhookLimit, message).with("limit", most).into()
+}
+
+fn replace(state: &mut State, sql: &Connection, existing: Stored, webhook: &Webhook) -> Result<Webhook, Failure> {
+    let changed = Webhook {
+        id: existing.webhook.id,
+        created: existing.webhook.created,
+        health: existing.webhook.health.clone(),
+        ..webhook.clone()
+    };
+    write(state, sql, existing, changed)
+}
+
+/// See `Webhooks::update_webhook`.
+pub fn update(
+    state: &mut State,
+    sql: &Connection,
+    owner: &str,
+    change: &WebhookChange,
+) -> Result<Option<Webhook>, Failure> {
+    let Some(existing) = rows::find(sql, &state.keys, owner, &Which::Id(change.id))? else { return Ok(None) };
+    let mut changed = existing.webhook.clone();
+    changed.updated = change.now;
+    if let Some((url, origin)) = &change.target {
+        changed.url.clone_from(url);
+        changed.origin.clone_from(origin);
+    }
+    changed.events = change.events.unwrap_or(changed.events);
+    changed.payload = change.payload.unwrap_or(changed.payload);
+    changed.state = change.state.unwrap_or(changed.state);
+    if change.state == Some(WebhookState::Enabled) {
+        changed.health.failing_since = None;
+    }
+    if let Some(secrets) = &change.secrets {
+        changed.secrets = secrets.clone();
+    }
+    write(state, sql, existing, changed).map(Some)
+}
+
+/// Writes a changed webhook, and what that means for its lanes.
+fn write(state: &mut State, sql: &Connection, existing: Stored, mut changed: Webhook) -> Result<Webhook, Failure> {
+    let Stored { key, origin: origin_before, webhook: before, .. } = existing;
+    let target_changed = changed.url != before.url;
+    if target_changed || changed.state == WebhookState::Enabled && before.state != WebhookState::Enabled {
+        changed.health.failing_since = None;
+    }
+    let origin = origins::find_or_make(sql, &changed.origin)?;
+    let keeps_disabled = state_code(changed.state) > 1;
+    sql.prepare_cached(
+        "UPDATE webhooks SET agent = ?2, url = ?3, origin = ?4, payload = ?5, events = ?6, secrets = ?7, state = ?8,
+                updated = ?9, disabled = CASE WHEN ?10 THEN disabled END, failing_since = ?11
+         WHERE key = ?1",
+    )?
+    .execute(params![
+        key,
+        &*changed.agent,
+        changed.url,
+        origin,
+        read::dialect_code(changed.payload),
+        events_code(changed.events),
+        state.keys.seal(changed.id, &changed.secrets)?,
+        state_code(changed.state),
+        changed.updated,
+        keeps_disabled,
+        changed.health.failing_since,
+    ])?;
+    if target_changed {
+        lanes::moved(sql, key)?;
+    }
+    if changed.state != before.state {
+        lanes::hold(sql, key, state_code(changed.state))?;
+    }
+    if target_changed || changed.state != before.state {
+        let receiver = Receiver { webhook: key, origin, state: state_code(changed.state) };
+        lanes::restart(state, sql, receiver)?;
+    }
+    if origin != origin_before {
+        origins::refresh(sql, origin_before)?;
+        origins::tidy(sql, origin_before)?;
+    }
+    state.forget_ears();
+    Ok(changed)
+}
+
+/// Stops sending to a webhook because of what its receiver answered.
+pub fn disable(state: &mut State, sql: &Connection, webhook: i64, to: WebhookState) -> rusqlite::Result<()> {
+    let origin: Option<i64> = sql
+        .prepare_cached("UPDATE webhooks SET state = ?2, disabled = ?3 WHERE key = ?1 AND state <= 1 RETURNING origin")?
+        .query_row(params![webhook, state_code(to), state.clock()], |row| row.get(0))
+        .optional()?;
+    if let Some(origin) = origin {
+        lanes::hold(sql, webhook, state_code(to))?;
+        origins::refresh(sql, origin)?;
+        state.forget_ears();
+    }
+    Ok(())
+}
+
+/// See `Webhooks::delete_webhook`.
+pub fn delete(state: &mut State, sql: &Connection, owner: &str, id: WebhookId) -> Result<bool, Failure> {
+    let key: Option<i64> = sql
+        .prepare_cached("SELECT key FROM webhooks WHERE id = ?1 AND owner = ?2")?
+        .query_row(params![id.to_bytes(), owner], |row| row.get(0))
+        .optional()?;
+    let Some(key) = key else { return Ok(false) };
+    remove(sql, key)?;
+    state.forget_ears();
+    Ok(true)
+}
+
+/// Removes a webhook and its lanes, and what it takes of its deliveries at a time; the rest is left to
+/// `Outbox::purge_deliveries`.
+pub fn remove(sql: &Connection, key: i64) -> rusqlite::Result<()> {
+    let removed: Option<(i64, Option<i64>)> = sql
+        .prepare_cached("DELETE FROM webhooks WHERE key = ?1 RETURNING origin, task_key")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((origin, task)) = removed else { return Ok(()) };
+    lanes::remove_of_webhook(sql, key)?;
+    if let Some(task) = task {
+        mark(sql, task)?;
+    }
+    origins::tidy(sql, origin)?;
+    purge::begin_removal(sql, key)
+}

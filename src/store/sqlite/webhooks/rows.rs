@@ -1,0 +1,151 @@
+//! Webhooks as rows, and what owners read of them.
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, types::Value as Sql};
+
+use super::config::{events_of, state_of};
+use crate::{
+    error::Error,
+    store::{
+        Standing, WebhookPage, WebhookQuery, Which,
+        seal::Keys,
+        sqlite::{Failure, read},
+    },
+    task::{Health, Webhook, WebhookId},
+};
+
+/// A row's columns, in the order that [`Raw::read`] reads them.
+const SELECT: &str = "SELECT w.key, w.origin, w.id, w.owner, w.agent, w.task, w.name, w.url, o.name,
+            w.payload, w.events, w.secrets, w.state, w.created, w.updated, w.failing_since, w.last_success,
+            w.last_failure, w.last_error
+     FROM webhooks AS w CROSS JOIN origins AS o ON o.key = w.origin";
+
+/// The most that is counted of what waits and what was given up.
+const COUNTED: i64 = 10_000;
+
+/// A webhook and where it lies.
+pub struct Stored {
+    pub key: i64,
+    /// The origin's.
+    pub origin: i64,
+    pub webhook: Webhook,
+}
+
+/// A row with its secrets still sealed.
+struct Raw {
+    stored: Stored,
+    secrets: Vec<u8>,
+}
+
+impl Raw {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let webhook = Webhook {
+            id: WebhookId::from_bytes(row.get(2)?),
+            owner: row.get::<_, String>(3)?.into(),
+            agent: row.get::<_, String>(4)?.into(),
+            task: row.get(5)?,
+            name: row.get(6)?,
+            url: row.get(7)?,
+            origin: row.get(8)?,
+            payload: read::dialect_of(row.get(9)?),
+            events: events_of(row.get(10)?),
+            secrets: Default::default(),
+            state: state_of(row.get(12)?),
+            created: row.get(13)?,
+            updated: row.get(14)?,
+            health: Health {
+                failing_since: row.get(15)?,
+                last_success: row.get(16)?,
+                last_failure: row.get(17)?,
+                last_error: row.get(18)?,
+            },
+        };
+        let stored = Stored { key: row.get(0)?, origin: row.get(1)?, webhook };
+        Ok(Self { stored, secrets: row.get(11)? })
+    }
+
+    fn open(self, keys: &Keys) -> Result<Stored, Failure> {
+        let Self { mut stored, secrets } = self;
+        let id = stored.webhook.id;
+        stored.webhook.secrets = keys
+            .open(id, &secrets)
+            .ok_or_else(|| Error::internal("reading a webhook's secrets", format!("no key opens those of {id}")))?;
+        Ok(stored)
+    }
+}
+
+fn one(sql: &Connection, keys: &Keys, wheres: &str, values: impl Params) -> Result<Option<Stored>, Failure> {
+    let raw = sql.prepare_cached(&format!("{SELECT} WHERE {wheres}"))?.query_row(values, Raw::read).optional()?;
+    raw.map(|raw| raw.open(keys)).transpose()
+}
+
+pub fn by_key(sql: &Connection, keys: &Keys, key: i64) -> Result<Option<Stored>, Failure> {
+    one(sql, keys, "w.key = ?1", [key])
+}
+
+/// The owner's webhook that is meant.
+pub fn find(sql: &Connection, keys: &Keys, owner: &str, which: &Which) -> Result<Option<Stored>, Failure> {
+    match which {
+        Which::Id(id) => one(sql, keys, "w.id = ?1 AND w.owner = ?2", rusqlite::params![id.to_bytes(), owner]),
+        Which::Task { task, name } if name.is_empty() => {
+            let named = of_task(sql, keys, owner, task, task)?;
+            if named.is_some() {
+                return Ok(named);
+            }
+            one(sql, keys, "w.owner = ?1 AND w.task = ?2 AND w.task <> '' ORDER BY w.key LIMIT 1", [owner, task])
+        }
+        Which::Task { task, name } => of_task(sql, keys, owner, task, name),
+        Which::Agent { agent, name } => {
+            one(sql, keys, "w.owner = ?1 AND w.agent = ?2 AND w.name = ?3 AND w.task = ''", [owner, agent, name])
+        }
+    }
+}
+
+fn of_task(sql: &Connection, keys: &Keys, owner: &str, task: &str, name: &str) -> Result<Option<Stored>, Failure> {
+    one(sql, keys, "w.owner = ?1 AND w.task = ?2 AND w.name = ?3 AND w.task <> ''", [owner, task, name])
+}
+
+/// See `Webhooks::webhooks`.
+pub fn list(sql: &Connection, keys: &Keys, query: &WebhookQuery) -> Result<WebhookPage, Failure> {
+    let (wheres, values) = filter(query);
+    let mut statement = sql.prepare_cached(&format!("{SELECT} WHERE {wheres} ORDER BY w.key LIMIT ?"))?;
+    let rows = statement.query_map(rusqlite::params_from_iter(values), Raw::read)?;
+    let mut found = Vec::new();
+    for row in rows {
+        found.push(row?.open(keys)?);
+    }
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = found.last().filter(|_| more).map(|stored| stored.key);
+    Ok(WebhookPage { webhooks: found.into_iter().map(|stored| stored.webhook).collect(), next })
+}
+
+fn filter(query: &WebhookQuery) -> (String, Vec<Sql>) {
+    let mut wheres = "w.owner = ? AND w.key > ?".to_owned();
+    let mut values = vec![Sql::from(query.owner.to_string()), query.after.into()];
+    if let Some(agent) = &query.agent {
+        wheres.push_str(" AND w.agent = ?");
+        values.push(agent.clone().into());
+    }
+    if let Some(task) = &query.task {
+        wheres.push_str(" AND w.task = ?");
+        values.push(task.clone().into());
+    }
+    if let Some(payload) = query.payload {
+        wheres.push_str(" AND w.payload = ?");
+        values.push(read::dialect_code(payload).into());
+    }
+    values.push(i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1).into());
+    (wheres, values)
+}
+
+/// See `Webhooks::standing`.
+pub fn standing(sql: &Connection, id: WebhookId) -> Result<Standing, Failure> {
+    let count = |state: i64| -> rusqlite::Result<u64> {
+        sql.prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM webhooks CROSS JOIN deliveries
+                ON deliveries.webhook = webhooks.key AND deliveries.state = {state} WHERE id = ?1 LIMIT {COUNTED})"
+        ))?
+        .query_row([id.to_bytes()], |row| row.get(0))
+    };
+    Ok(Standing { pending: count(0)?, failed: count(2)? })
+}
