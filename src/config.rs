@@ -36,6 +36,15 @@ pub const URL_VARIABLE: &str = "A2A_GATEWAY_URL";
 /// The environment variable that names the settings file; not a setting.
 pub const FILE_VARIABLE: &str = "A2A_GATEWAY_CONFIG";
 
+/// What a secret on the command line stands for: itself, or what the variable of `env:NAME` or the file of `file:PATH`
+/// holds, as for the secrets of agents.
+///
+/// # Errors
+/// Why it cannot be read. It names the place, never the value.
+pub fn secret(text: &str) -> Result<String, String> {
+    agents::resolve(text, &std::env::vars_os().collect::<Vec<_>>())
+}
+
 /// All settings, checked. `config.default.toml` documents each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

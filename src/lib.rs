@@ -35,7 +35,7 @@ use courier::{Courier, Ears};
 use engine::{Engine, Hub, Parts};
 use fleet::Fleet;
 use metrics::Metrics;
-use store::{Sqlite, SqliteOpenError, SqliteSettings};
+use store::{Keys, Sqlite, SqliteOpenError, SqliteSettings};
 use tokio::{net::TcpListener, sync::mpsc};
 use webhook::Bell;
 
@@ -172,12 +172,15 @@ impl Gateway {
 }
 
 fn store_settings(config: &Config) -> SqliteSettings {
-    let store = &config.store;
+    let (store, webhooks) = (&config.store, &config.webhooks);
+    let previous: Vec<_> = webhooks.previous_secret_keys.iter().map(|key| key.0).collect();
     SqliteSettings {
+        data_dir: store.data_dir.clone(),
         readers: store.readers,
         batch_max: store.batch_max,
         max_size: store.max_size.unwrap_or(0),
-        ..SqliteSettings::new(&store.data_dir)
+        webhooks_per_task: webhooks.per_task,
+        keys: Keys::new(webhooks.secret_key.as_ref().map(|key| key.0), &previous),
     }
 }
 

@@ -67,6 +67,79 @@ pub struct AgentLatencyLabels {
     pub operation: &'static str,
 }
 
+/// Labels of attempts to deliver to webhooks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebhookLabels {
+    /// `delivered`, `retried`, `failed`, `disabled` or `released`.
+    pub outcome: &'static str,
+}
+
+/// What is counted of webhooks.
+pub struct WebhookMetrics {
+    /// Attempts that ended, by what came of them.
+    pub attempts: Family<WebhookLabels, Counter>,
+    /// Seconds of an HTTP exchange with a receiver.
+    pub attempt_seconds: Histogram,
+    /// Seconds from the commit of an event until its receiver has taken it.
+    pub delivery_seconds: Histogram,
+    /// Deliveries claimed and being attempted by this process.
+    pub in_flight: Gauge,
+    /// Deliveries that wait or are under way. This and what follows is set from the store when `/metrics` is read.
+    pub pending: Gauge,
+    /// Age of the oldest event that waits, in seconds; 0: none waits.
+    pub oldest_seconds: Gauge,
+    /// Deliveries that were given up and are still kept.
+    pub dead_letters: Gauge,
+    /// Origins whose circuit is open.
+    pub open_circuits: Gauge,
+}
+
+impl Default for WebhookMetrics {
+    fn default() -> Self {
+        Self {
+            attempts: Family::default(),
+            attempt_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            delivery_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 30)),
+            in_flight: Gauge::default(),
+            pending: Gauge::default(),
+            oldest_seconds: Gauge::default(),
+            dead_letters: Gauge::default(),
+            open_circuits: Gauge::default(),
+        }
+    }
+}
+
+impl WebhookMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("webhook");
+        registry.register("attempts", "Attempts to deliver, by what came of them", self.attempts.clone());
+        let exchange = "Time of an HTTP exchange with a receiver";
+        registry.register_with_unit("attempt", exchange, Unit::Seconds, self.attempt_seconds.clone());
+        let delivery = "Time from the commit of an event until its receiver has taken it";
+        registry.register_with_unit("delivery", delivery, Unit::Seconds, self.delivery_seconds.clone());
+        registry.register("in_flight", "Deliveries being attempted by this process", self.in_flight.clone());
+        registry.register("pending", "Deliveries that wait or are under way", self.pending.clone());
+        let oldest = "Age of the oldest event that waits";
+        registry.register_with_unit("oldest", oldest, Unit::Seconds, self.oldest_seconds.clone());
+        registry.register("dead_letters", "Deliveries that were given up and are kept", self.dead_letters.clone());
+        registry.register("open_circuits", "Receivers' origins whose circuit is open", self.open_circuits.clone());
+    }
+
+    /// Counts an attempt that ended.
+    pub fn attempted(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&WebhookLabels { outcome }).inc();
+    }
+
+    /// Says what waits. `oldest`: how long the oldest event has waited.
+    pub fn backlog(&self, pending: u64, oldest: Duration, dead_letters: u64, open_circuits: u64) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.pending.set(whole(pending));
+        self.oldest_seconds.set(whole(oldest.as_secs()));
+        self.dead_letters.set(whole(dead_letters));
+        self.open_circuits.set(whole(open_circuits));
+    }
+}
+
 /// Everything the gateway counts. Each field is cheap to clone and safe to use from any thread.
 pub struct Metrics {
     registry: Registry,
@@ -92,6 +165,8 @@ pub struct Metrics {
     pub agent_requests: Family<AgentRequestLabels, Counter>,
     /// Seconds until an agent answers; of streams, until they begin.
     pub agent_request_seconds: Family<AgentLatencyLabels, Histogram, fn() -> Histogram>,
+    /// Webhooks.
+    pub webhooks: WebhookMetrics,
 }
 
 impl Default for Metrics {
@@ -110,9 +185,11 @@ impl Default for Metrics {
             agent_queued: Family::default(),
             agent_requests: Family::default(),
             agent_request_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 20))),
+            webhooks: WebhookMetrics::default(),
         };
         metrics.register_own();
         metrics.register_agents();
+        metrics.webhooks.register(&mut metrics.registry);
         metrics
     }
 }
@@ -211,6 +288,29 @@ mod tests {
             r#"a2a_agent_requests_total{agent="far",operation="SendMessage",outcome="ok"} 1"#,
             r#"a2a_agent_request_seconds_count{agent="far",operation="SendMessage"} 1"#,
             r#"a2a_gateway_requests_total{door="grpc",method="GetTask",outcome="ok"} 1"#,
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line} not in {text}");
+        }
+    }
+
+    #[test]
+    fn webhooks_have_a_prefix_of_their_own() {
+        let metrics = Metrics::default();
+        metrics.webhooks.attempted("delivered");
+        metrics.webhooks.attempt_seconds.observe(0.003);
+        metrics.webhooks.delivery_seconds.observe(0.004);
+        metrics.webhooks.in_flight.set(2);
+        metrics.webhooks.backlog(7, Duration::from_millis(9_900), 3, 1);
+        let text = metrics.render();
+        for line in [
+            r#"a2a_webhook_attempts_total{outcome="delivered"} 1"#,
+            "a2a_webhook_attempt_seconds_count 1",
+            "a2a_webhook_delivery_seconds_count 1",
+            "a2a_webhook_in_flight 2",
+            "a2a_webhook_pending 7",
+            "a2a_webhook_oldest_seconds 9",
+            "a2a_webhook_dead_letters 3",
+            "a2a_webhook_open_circuits 1",
         ] {
             assert!(text.lines().any(|each| each == line), "{line} not in {text}");
         }

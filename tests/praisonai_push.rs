@@ -98,6 +98,36 @@ async fn the_list_goes_beyond_a_page_and_leaves_out_what_its_clients_cannot_name
 }
 
 #[tokio::test]
+async fn a_config_that_comes_with_a_message_is_the_tasks_whatever_id_it_has() {
+    let (gateway, _) = Gateway::start_push(&["echo"]).await;
+    let client = gateway.client(Door::PraisonOwn);
+    let config = json!({"id": "c", "url": "http://h.test/"});
+    let params = json!({"message": client.message("hello"), "configuration": {"pushNotification": config}});
+    let answer = post(&client, "message/send", params).await;
+    let task = answer["result"]["id"].clone();
+    let shown = json!({"taskId": task, "url": "http://h.test/", "token": null, "authentication": {}});
+    assert_eq!(post(&client, GET, json!({"taskId": task})).await, result(shown));
+}
+
+#[tokio::test]
+async fn a_task_that_is_there_has_one_config_however_its_id_is_spelled() {
+    let (gateway, engine) = Gateway::start_push(&["echo"]).await;
+    for door in [Door::Praison, Door::PraisonOwn] {
+        let client = gateway.client(door);
+        let task = client.send(say("hello")).await.unwrap().task().id;
+        let spelled = push::Hook { task: task.to_uppercase(), ..push::hook("", "") };
+        let shown = push::Hook { task: task.clone(), ..spelled.clone() };
+        client.set_hook(&push::hook(&task, "")).await.unwrap();
+        assert_eq!(client.set_hook(&spelled).await.unwrap(), shown, "{door:?}");
+        assert_eq!(client.hooks("").await.unwrap(), [shown], "{door:?}");
+        let webhooks = engine.webhooks(&Default::default(), Default::default()).await.unwrap().0;
+        assert_eq!(webhooks.len(), 1, "{door:?}");
+        assert_eq!(&*webhooks[0].agent, "echo", "{door:?}: the task's");
+        client.drop_hook(&task.to_uppercase(), "").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn where_webhooks_are_off_each_of_the_four_says_so() {
     let gateway = Gateway::start_without_push().await;
     for door in [Door::Praison, Door::PraisonOwn] {

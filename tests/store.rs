@@ -343,6 +343,14 @@ async fn a_file_of_the_first_version_keeps_its_tasks() {
          DROP INDEX upstream_tasks;
          ALTER TABLE tasks DROP COLUMN upstream_task;
          ALTER TABLE tasks DROP COLUMN upstream_context;
+         ALTER TABLE tasks DROP COLUMN webhooks;
+         DROP TABLE webhooks;
+         DROP TABLE deliveries;
+         DROP TABLE attempts;
+         DROP TABLE lanes;
+         DROP TABLE origins;
+         DROP TABLE removed;
+         DELETE FROM meta WHERE name IN ('round', 'epoch');
          PRAGMA user_version = 1;",
     )
     .unwrap();

@@ -1,6 +1,6 @@
 //! The connection of the client commands to a gateway, and how its failures are told.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io, net::SocketAddr, time::Duration};
 
 use clap::Args;
 use owo_colors::OwoColorize as _;
@@ -53,6 +53,8 @@ pub(super) enum Failure {
     Refused { doing: String, url: String, status: Box<Status> },
     /// A failure that a person can do something about.
     Explained { failure: Box<Failure>, hint: String },
+    /// A port cannot be listened on.
+    Listen { address: SocketAddr, cause: io::Error },
     /// A file or standard input cannot be read.
     Input { what: String, cause: io::Error },
     /// The output cannot be written.
@@ -140,6 +142,7 @@ impl Failure {
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => return String::new(),
             Self::Usage(text) => (text.clone(), Vec::new()),
             Self::Input { what, cause } => (format!("cannot read {what}: {cause}"), Vec::new()),
+            Self::Listen { address, cause } => (format!("cannot listen on {address}: {cause}"), Vec::new()),
             Self::Output(cause) => (format!("cannot write the output: {cause}"), Vec::new()),
             Self::Unreachable { url, cause } => (
                 format!("cannot reach the gateway at {url}: {}", root_cause(cause.as_ref())),

@@ -3,13 +3,16 @@
 mod agents;
 mod client;
 mod follow;
+mod listen;
 mod print;
+mod secret;
 mod send;
 mod serve;
 mod tasks;
 mod text;
 mod transcript;
 mod watch;
+mod webhook;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -64,6 +67,10 @@ enum ClientCommand {
     Card(agents::CardArgs),
     /// List the agents
     Agents(agents::AgentsArgs),
+    /// Manage webhooks: where events are sent, what was sent, and sending it again
+    Webhook(webhook::WebhookArgs),
+    /// Receive webhooks here, check them and show them
+    Listen(listen::ListenArgs),
 }
 
 /// How the program ends: its exit codes.
@@ -107,8 +114,9 @@ fn client(command: ClientCommand) -> Exit {
 }
 
 impl ClientCommand {
-    fn target(&self) -> &Target {
-        match self {
+    /// Whether output is for programs.
+    fn json(&self) -> bool {
+        let target: &Target = match self {
             Self::Send(args) => &args.target,
             Self::Get(args) => &args.target,
             Self::List(args) => &args.target,
@@ -116,11 +124,14 @@ impl ClientCommand {
             Self::Cancel(args) => &args.target,
             Self::Card(args) => &args.target,
             Self::Agents(args) => &args.target,
-        }
+            Self::Webhook(args) => return args.json(),
+            Self::Listen(args) => return args.json,
+        };
+        target.json
     }
 
     async fn run(self) -> Result<Exit, Failure> {
-        let screen = &mut Screen::standard(self.target().json);
+        let screen = &mut Screen::standard(self.json());
         match self {
             Self::Send(args) => send::send(args, screen).await,
             Self::Get(args) => tasks::get(args, screen).await,
@@ -129,6 +140,8 @@ impl ClientCommand {
             Self::Cancel(args) => tasks::cancel(args, screen).await,
             Self::Card(args) => agents::card(args, screen).await,
             Self::Agents(args) => agents::agents(args, screen).await,
+            Self::Webhook(args) => webhook::webhook(args, screen).await,
+            Self::Listen(args) => listen::listen(args, screen).await,
         }
     }
 }
@@ -175,6 +188,21 @@ mod tests {
             "cancel t1",
             "card --agent echo",
             "agents --json",
+            "webhook create --url http://h/ --task t --events status,artifact --payload 0.3 --auth-scheme A --credentials c",
+            "webhook create --url http://h/ --agent a --name n --token t --json",
+            "webhook list --task t --all",
+            "webhook get w",
+            "webhook update w --pause --no-token --no-auth --events message",
+            "webhook delete w",
+            "webhook deliveries --webhook w --failed --from 2h --to 1h",
+            "webhook deliveries --pending --all",
+            "webhook redeliver d",
+            "webhook redeliver --failed w --until 1h",
+            "webhook redeliver --all w --since 2h",
+            "listen",
+            "listen --port 0 --token t --status 503 --json",
+            "listen --port [::1]:9001",
+            "send x --webhook http://h/ --webhook-token t",
         ] {
             let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert!(matches!(cli.command, Some(Command::Client(_))), "{line}");
@@ -195,6 +223,27 @@ mod tests {
             "list --all --limit 5",
             "list --state asleep",
             "list --since never",
+            "webhook",
+            "webhook create",
+            "webhook create --url http://h/ --task t --agent a",
+            "webhook create --url http://h/ --events all",
+            "webhook create --url http://h/ --payload 2.0",
+            "webhook create --url http://h/ --auth-scheme Bearer",
+            "webhook create --url http://h/ --credentials x",
+            "webhook create --url http://h/ --token file:/nowhere/x",
+            "webhook update w --pause --enable",
+            "webhook update w --token t --no-token",
+            "webhook update w --auth-scheme a --credentials b --no-auth",
+            "webhook deliveries --failed --pending",
+            "webhook redeliver",
+            "webhook redeliver d --failed w",
+            "webhook redeliver d --since 2h",
+            "webhook redeliver --all w",
+            "listen --port x",
+            "listen --secret whsec_short",
+            "listen --status 99",
+            "listen --status 600",
+            "send x --webhook-token t",
             "fly",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -18,6 +18,7 @@ use super::{
     text::{one_line, state},
     transcript::Transcript,
     watch::{Until, View, exit_of, watch_task},
+    webhook::{self, Inline},
 };
 use crate::proto::{
     a2a::{Message, Part, Role, TaskState, part::Content},
@@ -71,6 +72,8 @@ pub(super) struct SendArgs {
     #[arg(long, visible_alias = "stream", conflicts_with = "no_wait")]
     watch: bool,
     #[command(flatten)]
+    webhook: Inline,
+    #[command(flatten)]
     pub(super) target: Target,
 }
 
@@ -86,6 +89,7 @@ pub(super) async fn send(args: SendArgs, screen: &mut Screen) -> Result<Exit, Fa
     if record.replayed {
         screen.note(&dim("this request id was used before: this is its task"))?;
     }
+    webhook::submitted(&record.webhooks, screen)?;
     if args.no_wait {
         return stored(&gateway, &record, json, screen);
     }
@@ -118,7 +122,7 @@ pub(super) async fn send(args: SendArgs, screen: &mut Screen) -> Result<Exit, Fa
         return Ok(exit);
     }
     if !live {
-        let record = gateway.get(&id, None).await?;
+        let record = TaskRecord { webhooks: record.webhooks, ..gateway.get(&id, None).await? };
         if json { screen.json(&record)? } else { results(&record, screen)? }
     }
     if exit == Exit::NeedsInput && !json {
@@ -179,6 +183,7 @@ fn request(args: &SendArgs) -> Result<SubmitTaskRequest, Failure> {
         timeout: args.timeout.map(Into::into),
         metadata: (!metadata.fields.is_empty()).then_some(metadata),
         request_id: args.request_id.clone(),
+        webhooks: args.webhook.new_webhook().into_iter().collect(),
         ..SubmitTaskRequest::default()
     })
 }
@@ -247,9 +252,12 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{
-        follow::tests::{Script, Scripted, completed, record, status, working},
-        print::tests::screen,
+    use crate::{
+        cli::{
+            follow::tests::{Script, Scripted, completed, record, status, working},
+            print::tests::screen,
+        },
+        proto::gateway::Webhook,
     };
 
     #[derive(Parser)]
@@ -350,6 +358,29 @@ mod tests {
             assert_eq!(exit, code);
             assert!(err.starts_with("this request id was used before: this is its task\n"), "{err}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_goes_with_the_message_and_its_secret_is_told() {
+        let request = built(&["hi", "--webhook", "http://h.test/", "--webhook-token", "tk"]);
+        let [new] = &request.webhooks[..] else { panic!("{:?}", request.webhooks) };
+        assert_eq!((new.url.as_str(), new.token.as_str(), new.task_id.as_str()), ("http://h.test/", "tk", ""));
+        assert!(built(&["hi"]).webhooks.is_empty());
+
+        let stored = Webhook { id: "w1".into(), signing_secret: "whsec_new".into(), ..Webhook::default() };
+        let submitted = || TaskRecord { webhooks: vec![stored.clone()], ..record(1, TaskState::Completed) };
+        let script = Script { submit_task: [submitted()].into(), ..Script::default() };
+        let (_, out, err) = sent(script, &["--no-wait"]).await;
+        assert_eq!(out, "t1\n");
+        assert!(err.starts_with("webhook w1, signing secret whsec_new (not shown again)\n"), "{err}");
+        // What a program reads last has it as well.
+        let script = Script {
+            submit_task: [submitted()].into(),
+            get_task: [Ok(record(1, TaskState::Completed))].into(),
+            ..Script::default()
+        };
+        let (_, out, _) = sent(script, &["--json"]).await;
+        assert!(out.contains(r#""signingSecret":"whsec_new""#), "{out}");
     }
 
     #[tokio::test]

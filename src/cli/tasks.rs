@@ -1,14 +1,12 @@
 //! `get`, `list` and `cancel`.
 
-use std::time::SystemTime;
-
 use clap::{Args, ValueEnum};
 
 use super::{
     Exit,
     client::{Failure, Gateway, Target},
     print::{self, Screen, dim},
-    text::now,
+    text::{now, parse_when},
 };
 use crate::proto::{
     a2a::TaskState,
@@ -49,7 +47,7 @@ pub(super) struct ListArgs {
     #[command(flatten)]
     filter: Filter,
     /// Only tasks whose status changed since: a duration (2h, 3d) or a time (2026-01-02T03:04:05Z)
-    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     since: Option<Timestamp>,
     /// At most this many tasks
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
@@ -187,16 +185,6 @@ pub(super) async fn list(args: ListArgs, screen: &mut Screen) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-/// Reads a duration before now, or a time.
-fn parse_since(text: &str) -> Result<Timestamp, String> {
-    let ago = humantime::parse_duration(text).ok().and_then(|duration| SystemTime::now().checked_sub(duration));
-    let ago = ago.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    ago.and_then(|since| i64::try_from(since.as_millis()).ok())
-        .map(Timestamp::from_millis)
-        .or_else(|| Timestamp::parse(text))
-        .ok_or_else(|| "must be a duration such as 30m, 2h or 3d, or a time such as 2026-01-02T03:04:05Z".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,16 +222,6 @@ mod tests {
         let (out, err, asked) = listed(20, true, true).await;
         assert_eq!((out.lines().count(), err.as_str()), (180, ""));
         assert_eq!(asked, [page(100, ""), page(100, "p2"), page(100, "p3")]);
-    }
-
-    #[test]
-    fn since_is_a_duration_or_a_time() {
-        let hour = now().millis() - parse_since("1h").unwrap().millis();
-        assert!((3_590_000..=3_610_000).contains(&hour), "{hour}");
-        assert_eq!(parse_since("2026-01-02T03:04:05Z").unwrap().to_string(), "2026-01-02T03:04:05.000Z");
-        for bad in ["", "yesterday", "5", "9999999y"] {
-            assert!(parse_since(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -138,6 +138,16 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Reads a duration before now, or a time.
+pub(super) fn parse_when(text: &str) -> Result<Timestamp, String> {
+    let ago = humantime::parse_duration(text).ok().and_then(|duration| SystemTime::now().checked_sub(duration));
+    let ago = ago.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    ago.and_then(|since| i64::try_from(since.as_millis()).ok())
+        .map(Timestamp::from_millis)
+        .or_else(|| Timestamp::parse(text))
+        .ok_or_else(|| "must be a duration such as 30m, 2h or 3d, or a time such as 2026-01-02T03:04:05Z".to_owned())
+}
+
 /// How far a time is from now, in its largest unit: `5m ago`, `in 2h`.
 pub(super) fn relative(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.millis().saturating_sub(time.millis()) / 1000;
@@ -228,6 +238,16 @@ mod tests {
             (-3_600, "in 1h"),
         ] {
             assert_eq!(relative(Timestamp::from_millis(now.millis() - seconds * 1000), now), told);
+        }
+    }
+
+    #[test]
+    fn when_is_a_duration_or_a_time() {
+        let hour = now().millis() - parse_when("1h").unwrap().millis();
+        assert!((3_590_000..=3_610_000).contains(&hour), "{hour}");
+        assert_eq!(parse_when("2026-01-02T03:04:05Z").unwrap().to_string(), "2026-01-02T03:04:05.000Z");
+        for bad in ["", "yesterday", "5", "9999999y"] {
+            assert!(parse_when(bad).is_err(), "{bad}");
         }
     }
 

@@ -200,7 +200,7 @@ fn position_hint(failure: Failure) -> Failure {
 }
 
 /// Resolves when the person presses Ctrl-C.
-async fn stopped() {
+pub(super) async fn stopped() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher as _},
 };
 
 use super::{
@@ -43,26 +44,31 @@ impl Reader {
         parse: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let result = self.find(key, parse);
-        self.note(key, &result);
+        self.note(key, result.as_ref().map(|value| format!("{value:?}")));
         result
     }
 
-    /// As [`Reader::read`], of a value that must not be shown, and whose `Debug` does not.
-    pub(super) fn read_hidden<T: Debug>(
+    /// As [`Reader::read`], of a value that must not be shown.
+    pub(super) fn read_hidden<T: Hash>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let result = self.find_hidden(key, parse);
-        self.note(key, &result);
+        let digest = |value: &T| {
+            let mut hasher = DefaultHasher::new();
+            value.hash(&mut hasher);
+            hasher.finish().to_string()
+        };
+        self.note(key, result.as_ref().map(digest));
         result
     }
 
     /// Keeps a setting to be compared, or reports that it is nowhere.
-    fn note<T: Debug>(&mut self, key: &'static str, result: &Option<T>) {
-        match result {
+    fn note(&mut self, key: &'static str, value: Option<String>) {
+        match value {
             Some(value) => {
-                self.values.insert(key, format!("{value:?}"));
+                self.values.insert(key, value);
             }
             None if self.wrong.contains(key) => {}
             None => {

@@ -41,7 +41,7 @@ pub struct Webhooks {
 }
 
 /// A key of 32 bytes, which must not be shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SecretKey(pub [u8; 32]);
 
 /// Reads the section. `environment`: the variables that `env:` means.
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Config, Sources,
+        Config, Reloader, Sources,
         tests::{problems, sources},
     };
 
@@ -174,6 +174,18 @@ mod tests {
         let shown = format!("{webhooks:?}");
         assert!(shown.contains("secret_key: Some([secret])") && !shown.contains("1, 1"), "{shown}");
         assert_eq!(read("", &[("A2A_GATEWAY_WEBHOOKS_SECRET_KEY", key.as_str())], &[]).secret_key, webhooks.secret_key);
+    }
+
+    #[test]
+    fn a_changed_key_needs_a_restart_and_is_not_shown() {
+        let (_dir, sources) = sources(&format!("[webhooks]\nsecret_key = \"{}\"\n", encoded(1)), &[], &[]);
+        let path = sources.file.clone().unwrap();
+        let (_, reloader) = Reloader::load(sources).unwrap();
+        assert_eq!(reloader.reload().unwrap().needs_restart.len(), 0);
+        fs::write(&path, format!("[webhooks]\nsecret_key = \"{}\"\n", encoded(2))).unwrap();
+        assert_eq!(reloader.reload().unwrap().needs_restart, ["webhooks.secret_key"]);
+        let shown = format!("{reloader:?}");
+        assert!(!shown.contains("1, 1") && !shown.contains(&encoded(1)), "{shown}");
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl Engine {
         self.inner.store.probe().await
     }
 
-    /// Sets the gauges that are read from the store: tasks by state.
+    /// Sets the gauges that are read from the store: tasks by state, and what waits for webhooks.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -308,6 +308,10 @@ impl Engine {
             let labels = crate::metrics::StateLabels { state: state::word(state) };
             self.inner.metrics.tasks.get_or_create(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
         }
+        let backlog = self.inner.store.backlog().await?;
+        let age = backlog.oldest.map_or(0, |oldest| u64::try_from(now() - oldest).unwrap_or(0));
+        let age = Duration::from_millis(age);
+        self.inner.metrics.webhooks.backlog(backlog.pending, age, backlog.failed, backlog.open_circuits);
         Ok(())
     }
 

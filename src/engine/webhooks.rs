@@ -183,6 +183,14 @@ impl super::Engine {
         self.inner.courier.is_some()
     }
 
+    /// Says so where webhooks are turned off.
+    ///
+    /// # Errors
+    /// `PushNotificationNotSupported`.
+    pub fn check_webhooks(&self) -> Result<()> {
+        self.inner.courier().map(drop)
+    }
+
     /// Stores a webhook, or changes the one of the same scope and name to what this one says.
     ///
     /// # Errors

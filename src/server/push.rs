@@ -25,8 +25,8 @@ use crate::{
 /// The path of a config that comes with a message.
 const INLINE: &str = "configuration.task_push_notification_config.";
 
-/// The most configs in the list of a dialect that has no pages.
-const MAX_LISTED: usize = 1000;
+/// The most pages of webhooks that are looked at for a list in a dialect that has no pages.
+const MAX_PAGES: usize = 10;
 
 impl A2a {
     /// Whether configs are offered, to a request for the agent that its path or metadata names.
@@ -117,7 +117,7 @@ impl A2a {
     ///
     /// # Errors
     /// `PushNotificationNotSupported`, `InvalidArgument` when the config is for another task.
-    pub(super) fn inline_push(&self, origin: &Origin, task: &str, config: Config) -> Result<NewWebhook> {
+    pub(super) fn inline_push(&self, origin: &Origin, task: &str, mut config: Config) -> Result<NewWebhook> {
         self.offers_push(origin)?;
         if !config.task_id.is_empty() && canonical(&config.task_id) != canonical(task) {
             let problem = if task.is_empty() {
@@ -126,6 +126,9 @@ impl A2a {
                 "must be empty or the id of the task that the message continues"
             };
             return Err(Error::invalid(format!("{INLINE}task_id"), problem));
+        }
+        if origin.dialect == Dialect::Praison {
+            config.id.clear();
         }
         Ok(webhook(config, Scope::Inline, INLINE, origin.dialect))
     }
@@ -182,24 +185,24 @@ impl A2a {
         }
     }
 
-    /// All webhooks that match, as far as a list without pages goes; in PraisonAI's dialect only the one of each task
-    /// that its clients can name.
+    /// The first 1,000 webhooks that match, for lists without pages; in PraisonAI's dialect of them only the one of each
+    /// task that its clients can name.
     async fn all_push(&self, origin: &Origin, agent: &str, filter: WebhookFilter) -> Result<Vec<Webhook>> {
+        let listed = |webhook: &Webhook| {
+            is_of(webhook, agent) && (origin.dialect != Dialect::Praison || webhook.name == webhook.task)
+        };
         let mut all = Vec::new();
         let mut page_token = String::new();
-        loop {
+        for _ in 0..MAX_PAGES {
             let page = WebhookFilter { page_size: Some(MAX_PAGE_SIZE), page_token, ..filter.clone() };
             let (webhooks, next) = self.engine.webhooks(&origin.caller, page).await?;
-            let listed = |webhook: &Webhook| {
-                is_of(webhook, agent) && (origin.dialect != Dialect::Praison || webhook.name == webhook.task)
-            };
             all.extend(webhooks.into_iter().filter(listed));
-            if next.is_empty() || all.len() >= MAX_LISTED {
-                all.truncate(MAX_LISTED);
-                return Ok(all);
-            }
             page_token = next;
+            if page_token.is_empty() {
+                break;
+            }
         }
+        Ok(all)
     }
 }
 

@@ -83,10 +83,15 @@ impl Keys {
         }
     }
 
+    /// Whether a stored form can be read without a key.
+    pub(super) fn is_plain(stored: &[u8]) -> bool {
+        stored.first() == Some(&PLAIN)
+    }
+
     /// Whether a stored form is as it would be written now.
     pub(super) fn is_current(&self, stored: &[u8]) -> bool {
         match &self.current {
-            None => stored.first() == Some(&PLAIN),
+            None => Self::is_plain(stored),
             Some(key) => stored.first() == Some(&SEALED) && stored.get(1..=KEY_ID_LEN) == Some(&key.id[..]),
         }
     }

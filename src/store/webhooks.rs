@@ -333,7 +333,7 @@ pub struct Claims {
 }
 
 /// What came of an attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attempted {
     /// The claim it was made under.
     pub ticket: Ticket,

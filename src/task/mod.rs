@@ -5,6 +5,7 @@
 mod apply;
 mod event;
 mod id;
+pub mod signature;
 pub mod state;
 mod upstream;
 pub mod validate;

@@ -1,16 +1,26 @@
 //! Webhooks: sends the deliveries that the store holds, each until its receiver has taken it or it is given up.
 //!
-//! Data goes one way: [`Dispatcher`] claims what is due, has its request written (`request`, `sign`), sends it (`send`,
-//! through the `guard`), reads from the answer what is to become of it (`schedule`), and tells the store. Nothing is
-//! kept in memory that the store does not know: a process that dies takes no delivery with it (promise P5).
+//! Data goes one way: [`Dispatcher`] claims what is due, has its request written and signed (`request`), sends it
+//! (`send`, through the `guard`), reads from the answer what is to become of it (`verdict`, `schedule`), and tells the
+//! store. Nothing is kept in memory that the store does not know: a process that dies takes no delivery with it
+//! (promise P5).
 //!
 //! Promises:
 //! - At least once, in order per webhook and task, the same bytes and the same `webhook-id` on every attempt.
 //! - No receiver delays a task or another receiver (promise P4).
 //! - A request goes to no address that the operator has not allowed, whatever a name resolves to (`guard`).
 
-pub mod guard;
-pub mod send;
+mod dispatcher;
+mod guard;
+mod request;
+mod schedule;
+mod send;
+mod verdict;
+
+pub use dispatcher::{Bell, Clock, Dispatcher, Exchange, Parts, Settings};
+pub use guard::{Guard, Lookup, Policy, System};
+pub use schedule::Schedule;
+pub use send::{SendSettings, Sender};
 
 use std::time::Duration;
 

@@ -50,7 +50,8 @@ impl Default for SendSettings {
             connect_timeout: Duration::from_secs(5),
             read_body: 16 << 10,
             excerpt: 1 << 10,
-            pool_idle: Duration::from_secs(20),
+            // Common servers close idle connections after five seconds.
+            pool_idle: Duration::from_secs(4),
             client_age: Duration::from_secs(300),
         }
     }

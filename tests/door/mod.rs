@@ -72,7 +72,7 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::default());
         let hub = Hub::new(metrics.clone());
-        let files = SqliteSettings { data_dir: dir.path().to_owned(), readers: 2, batch_max: 64, max_size: 0 };
+        let files = SqliteSettings::new(dir.path());
         let store = Arc::new(Sqlite::open(&files, hub.clone(), metrics.clone()).unwrap());
         let settings = engine::Settings::default();
         let engine = Engine::start(Parts { store, hub, agents, courier, settings, metrics: metrics.clone() });

@@ -39,8 +39,26 @@ pub(in crate::cli) struct Script {
     pub(in crate::cli) asked_pages: Vec<(i32, String)>,
     pub(in crate::cli) asked_after: Vec<Option<i64>>,
     pub(in crate::cli) asked_cursors: Vec<String>,
+    /// Answers to webhooks that are stored, read or changed.
+    pub(in crate::cli) webhook: VecDeque<Webhook>,
+    pub(in crate::cli) list_webhooks: VecDeque<ListWebhooksResponse>,
+    pub(in crate::cli) list_deliveries: VecDeque<ListDeliveriesResponse>,
+    pub(in crate::cli) redeliver: VecDeque<RedeliverResponse>,
+    pub(in crate::cli) asked_webhooks: Vec<WebhookCall>,
     /// Whether streams of one task stay open after their last item.
     pub(in crate::cli) hold: bool,
+}
+
+/// A call about webhooks.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::cli) enum WebhookCall {
+    Create(CreateWebhookRequest),
+    Get(String),
+    List(ListWebhooksRequest),
+    Update(UpdateWebhookRequest),
+    Delete(String),
+    Deliveries(ListDeliveriesRequest),
+    Redeliver(RedeliverRequest),
 }
 
 #[derive(Clone, Default)]
@@ -90,30 +108,36 @@ impl Api for Scripted {
     async fn get_agent_card(&self, _: Request<GetAgentCardRequest>) -> Answer<AgentCard> {
         unexpected()
     }
-    async fn create_webhook(&self, _: Request<CreateWebhookRequest>) -> Answer<Webhook> {
-        unexpected()
+    async fn create_webhook(&self, request: Request<CreateWebhookRequest>) -> Answer<Webhook> {
+        self.webhook(WebhookCall::Create(request.into_inner()), |script| script.webhook.pop_front())
     }
-    async fn get_webhook(&self, _: Request<GetWebhookRequest>) -> Answer<Webhook> {
-        unexpected()
+    async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Answer<Webhook> {
+        self.webhook(WebhookCall::Get(request.into_inner().id), |script| script.webhook.pop_front())
     }
-    async fn list_webhooks(&self, _: Request<ListWebhooksRequest>) -> Answer<ListWebhooksResponse> {
-        unexpected()
+    async fn list_webhooks(&self, request: Request<ListWebhooksRequest>) -> Answer<ListWebhooksResponse> {
+        self.webhook(WebhookCall::List(request.into_inner()), |script| script.list_webhooks.pop_front())
     }
-    async fn update_webhook(&self, _: Request<UpdateWebhookRequest>) -> Answer<Webhook> {
-        unexpected()
+    async fn update_webhook(&self, request: Request<UpdateWebhookRequest>) -> Answer<Webhook> {
+        self.webhook(WebhookCall::Update(request.into_inner()), |script| script.webhook.pop_front())
     }
-    async fn delete_webhook(&self, _: Request<DeleteWebhookRequest>) -> Answer<()> {
-        unexpected()
+    async fn delete_webhook(&self, request: Request<DeleteWebhookRequest>) -> Answer<()> {
+        self.webhook(WebhookCall::Delete(request.into_inner().id), |_| Some(()))
     }
-    async fn list_deliveries(&self, _: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
-        unexpected()
+    async fn list_deliveries(&self, request: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
+        self.webhook(WebhookCall::Deliveries(request.into_inner()), |script| script.list_deliveries.pop_front())
     }
-    async fn redeliver(&self, _: Request<RedeliverRequest>) -> Answer<RedeliverResponse> {
-        unexpected()
+    async fn redeliver(&self, request: Request<RedeliverRequest>) -> Answer<RedeliverResponse> {
+        self.webhook(WebhookCall::Redeliver(request.into_inner()), |script| script.redeliver.pop_front())
     }
 }
 
 impl Scripted {
+    fn webhook<T>(&self, asked: WebhookCall, answer: impl FnOnce(&mut Script) -> Option<T>) -> Answer<T> {
+        let mut script = self.0.lock().unwrap();
+        script.asked_webhooks.push(asked);
+        answer(&mut script).map_or_else(unexpected, |answer| Ok(Response::new(answer)))
+    }
+
     /// Serves the script on a free port, and connects to it.
     pub(in crate::cli) async fn serve(script: Script) -> (Self, Gateway) {
         let (scripted, address) = Self::start(script).await;

@@ -17,7 +17,11 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The text that a value stands for.
 pub(in crate::config) fn read(value: &Value, environment: &Environment) -> Result<String, String> {
-    let text = value.text().ok_or("must be text")?;
+    resolve(value.text().ok_or("must be text")?, environment)
+}
+
+/// The text that a text stands for: itself, or what the variable or the file that it names holds.
+pub(in crate::config) fn resolve(text: &str, environment: &Environment) -> Result<String, String> {
     if let Some(name) = text.strip_prefix("env:") {
         let value = environment.iter().find(|(known, _)| known == name).map(|(_, value)| value);
         let value = value.ok_or_else(|| format!("the environment variable {name} is not set"))?;

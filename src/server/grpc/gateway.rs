@@ -9,7 +9,10 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint},
 };
 
-use super::call::{Answer, Batches, Calls};
+use super::{
+    call::{Answer, Batches, Calls},
+    webhooks,
+};
 use crate::{
     engine::{
         AgentStatus, Caller, Engine, Feed, FeedItem, FeedQuery, From, ListQuery, Outcome, Reply, Submit, Until, Watch,
@@ -52,7 +55,7 @@ impl Gateway {
     /// Answers the call of a method; none when the service has no such method.
     pub async fn answer(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
         let asker = caller::identify(request.headers());
-        let (this, by, calls) = (self, &asker, &self.calls);
+        let (this, by, calls, engine) = (self, &asker, &self.calls, &self.engine);
         Some(match method {
             "SubmitTask" => calls.unary("SubmitTask", request, |q| this.submit_task(by, q)).await,
             "GetTask" => calls.unary("GetTask", request, |q| this.get_task(by, q)).await,
@@ -60,6 +63,13 @@ impl Gateway {
             "CancelTask" => calls.unary("CancelTask", request, |q| this.cancel_task(by, q)).await,
             "WatchTask" => calls.streaming("WatchTask", request, |q| this.watch_task(by, q)).await,
             "WatchTasks" => calls.streaming("WatchTasks", request, |q| this.watch_tasks(by, q)).await,
+            "CreateWebhook" => calls.unary("CreateWebhook", request, |q| webhooks::create(engine, by, q)).await,
+            "GetWebhook" => calls.unary("GetWebhook", request, |q| webhooks::get(engine, by, q)).await,
+            "ListWebhooks" => calls.unary("ListWebhooks", request, |q| webhooks::list(engine, by, q)).await,
+            "UpdateWebhook" => calls.unary("UpdateWebhook", request, |q| webhooks::update(engine, by, q)).await,
+            "DeleteWebhook" => calls.unary("DeleteWebhook", request, |q| webhooks::delete(engine, by, q)).await,
+            "ListDeliveries" => calls.unary("ListDeliveries", request, |q| webhooks::deliveries(engine, by, q)).await,
+            "Redeliver" => calls.unary("Redeliver", request, |q| webhooks::redeliver(engine, by, q)).await,
             "ListAgents" => calls.unary("ListAgents", request, async |q| Ok(this.list_agents(&q))).await,
             "GetAgentCard" => {
                 let base = self.cards.base(request.uri(), request.headers());
@@ -86,13 +96,14 @@ impl Gateway {
             metadata: request.metadata,
             accepted_output_modes: request.accepted_output_modes,
             timeout,
-            webhooks: Vec::new(),
+            webhooks: webhooks::submitted(request.webhooks)?,
             request_id: request.request_id,
             dialect: Dialect::V1,
             reply: Reply::Task,
         };
         let submitted = self.engine.submit(caller, submit).await?;
         let replayed = submitted.replayed();
+        let webhooks = submitted.webhooks().iter().map(webhooks::stored).collect();
         let record = if wait.is_none() {
             let mut record = submitted.record().clone();
             cut_history(&mut record.task, request.history_length);
@@ -105,7 +116,7 @@ impl Gateway {
                 }
             }
         };
-        Ok(TaskRecord { replayed, ..task_record(record) })
+        Ok(TaskRecord { replayed, webhooks, ..task_record(record) })
     }
 
     async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<TaskRecord> {

@@ -7,6 +7,7 @@ mod a2a;
 mod call;
 mod codec;
 mod gateway;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -112,13 +113,13 @@ impl Health {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use prost::Message;
 
     use super::*;
     use crate::{
         agent::Echo,
-        engine::{Engine, Hub, Parts},
+        engine::{Courier, Engine, Hub, Parts},
         metrics::Metrics,
         server::{
             Settings,
@@ -164,18 +165,20 @@ mod tests {
         named.flat_map(|(_, service)| service.methods.iter().map(|method| method.name.clone())).collect()
     }
 
-    fn shared(dir: &std::path::Path) -> Shared {
+    /// What the doors share, on a database in `dir`, and its store.
+    pub(super) fn shared(dir: &std::path::Path, courier: Option<Arc<dyn Courier>>) -> (Shared, Arc<Sqlite>) {
         let metrics = Arc::new(Metrics::default());
         let hub = Hub::new(metrics.clone());
         let settings = SqliteSettings { readers: 1, ..SqliteSettings::new(dir) };
         let store = Arc::new(Sqlite::open(&settings, hub.clone(), metrics.clone()).unwrap());
         let agents: Vec<(String, Arc<dyn crate::agent::Agent>)> = vec![("echo".into(), Arc::new(Echo))];
         let settings = crate::engine::Settings::default();
-        let engine = Engine::start(Parts { store, hub, agents, courier: None, settings, metrics: metrics.clone() });
+        let engine =
+            Engine::start(Parts { store: store.clone(), hub, agents, courier, settings, metrics: metrics.clone() });
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
         let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), Offers { push: false, merged: true }));
-        Shared { engine, a2a, cards, metrics, settings }
+        (Shared { engine, a2a, cards, metrics, settings }, store)
     }
 
     /// A call without a content in its message.
@@ -189,7 +192,7 @@ mod tests {
         use tower::ServiceExt as _;
 
         let dir = tempfile::tempdir().unwrap();
-        let shared = Arc::new(shared(dir.path()));
+        let shared = Arc::new(shared(dir.path(), None).0);
         let (router, _health) = router(&shared).await.unwrap();
         let status = async |service: &str, method: &str| {
             let answer = router.clone().oneshot(call(service, method, "application/grpc")).await.unwrap();
@@ -197,7 +200,7 @@ mod tests {
             answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
         };
         let unimplemented = Some((tonic::Code::Unimplemented as i32).to_string());
-        for (service, count) in [(gateway::NAME, 8), (a2a::NAME, 11)] {
+        for (service, count) in [(gateway::NAME, 15), (a2a::NAME, 11)] {
             let methods = methods_of(service);
             assert_eq!(methods.len(), count, "{methods:?}");
             for method in methods {

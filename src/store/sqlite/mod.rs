@@ -167,12 +167,13 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
         connection.pragma_update(None, "cache_size", -16_384)?;
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
         if settings.max_size > 0 {
             let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             connection.pragma_update(None, "max_page_count", (settings.max_size / page).max(1))?;
         }
         webhooks::reseal::reseal(&mut connection, &keys)?;
+        // Only now: the file may just have been written anew, by way of a temporary one.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         let transaction = connection.transaction()?;
         let outbox = outbox::State::open(&transaction, keys, settings.webhooks_per_task)?;
         transaction.commit()?;

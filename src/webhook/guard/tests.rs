@@ -98,7 +98,7 @@ const LITERALS: [(&str, &str); 30] = [
     ("http://[0:0:0:0:0:0:0:1]/", "::1 is a loopback"),
     ("http://[::ffff:127.0.0.1]/", "127.0.0.1 is a loopback"),
     ("http://[::FFFF:7F00:1]/", "127.0.0.1 is a loopback"),
-    ("http://[::127.0.0.1]/", "::127.0.0.1 is an IPv4-compatible"),
+    ("http://[::127.0.0.1]/", "::7f00:1 is an IPv4-compatible"),
     ("http://[64:ff9b::7f00:1]/", "64:ff9b::7f00:1 is a loopback"),
     ("http://[64:ff9b::a9fe:a9fe]/", "64:ff9b::a9fe:a9fe is a link-local"),
     ("http://[2002:7f00:1::]/", "2002:7f00:1:: is a 6to4"),

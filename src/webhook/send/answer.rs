@@ -7,8 +7,6 @@ use http::{
     header::{DATE, RETRY_AFTER},
 };
 
-use crate::wire::fault::one_line;
-
 /// No pause is longer: arithmetic with times stays in bounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -51,7 +49,9 @@ impl Excerpt {
         {
             bytes = &bytes[..error.valid_up_to()];
         }
-        let mut text = one_line(&String::from_utf8_lossy(bytes));
+        let text = String::from_utf8_lossy(bytes);
+        let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let mut text = words.collect::<Vec<_>>().join(" ");
         // What stands for bad bytes is longer than they are.
         while text.len() > self.limit {
             text.pop();

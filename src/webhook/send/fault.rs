@@ -35,7 +35,7 @@ pub(super) fn failure(error: &reqwest::Error, url: &Url, settings: &SendSettings
 
 /// No connection, or none that TLS could be spoken on.
 fn unconnected(error: &reqwest::Error, secure: bool, limit: std::time::Duration) -> Failure {
-    let kind = find::<io::Error>(error).map(io::Error::kind);
+    let kind = kind(error);
     match kind {
         // A connection that is refused or cannot be made has other kinds: this one was there.
         Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) if secure => {
@@ -74,7 +74,7 @@ fn broken(error: &reqwest::Error) -> String {
             return "the connection was closed before an answer".to_owned();
         }
     }
-    match find::<io::Error>(error).map(io::Error::kind) {
+    match kind(error) {
         Some(kind) if kind != io::ErrorKind::Other => format!("the connection broke: {kind}"),
         _ => format!("the connection broke: {}", innermost(error)),
     }
@@ -83,6 +83,11 @@ fn broken(error: &reqwest::Error) -> String {
 /// The innermost cause, which says most.
 fn innermost(error: &reqwest::Error) -> String {
     causes(error).last().map(|cause| one_line(&cause.to_string())).unwrap_or_default()
+}
+
+/// What the system says, where it does: other I/O errors only hold the one that says it.
+fn kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last().map(io::Error::kind)
 }
 
 fn find<T: StdError + 'static>(error: &reqwest::Error) -> Option<&T> {

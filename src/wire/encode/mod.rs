@@ -7,6 +7,7 @@
 //! never written.
 
 mod part;
+mod payload;
 mod push;
 pub mod request;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use push::{push_config, push_configs, push_deleted};
 use bytes::Bytes;
 use serde::Serialize;
 
+pub use self::payload::payload;
 use self::view::{In, Tasks};
 use crate::{
     proto::a2a::{

@@ -27,10 +27,10 @@ pub(super) struct In<'a, T: ?Sized>(pub Dialect, pub &'a T);
 pub(super) struct Tasks<'a>(pub Dialect, pub &'a [Task]);
 
 /// A status; its time is left out of PraisonAI's events, which have none.
-struct Status<'a> {
-    dialect: Dialect,
-    status: Option<&'a TaskStatus>,
-    timed: bool,
+pub(super) struct Status<'a> {
+    pub dialect: Dialect,
+    pub status: Option<&'a TaskStatus>,
+    pub timed: bool,
 }
 
 impl Serialize for In<'_, Task> {

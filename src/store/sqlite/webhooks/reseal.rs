@@ -7,15 +7,13 @@ use crate::{
     task::WebhookId,
 };
 
-/// Brings secrets that are not as they would be written now into that form. Whether there were any.
+/// Brings secrets that are not as they would be written now into that form.
 ///
 /// # Errors
 /// `Sealed` when no key opens one. Nothing of them was changed then.
-pub fn reseal(connection: &mut Connection, keys: &Keys) -> Result<bool, OpenError> {
-    // What was plain does not stay behind in unused parts of pages.
-    connection.pragma_update(None, "secure_delete", true)?;
+pub fn reseal(connection: &mut Connection, keys: &Keys) -> Result<(), OpenError> {
     let transaction = connection.transaction()?;
-    let mut any = false;
+    let (mut changed, mut were_plain) = (0_usize, false);
     let mut after = 0;
     loop {
         let piece = piece(&transaction, after)?;
@@ -30,16 +28,24 @@ pub fn reseal(connection: &mut Connection, keys: &Keys) -> Result<bool, OpenErro
             transaction
                 .prepare_cached("UPDATE webhooks SET secrets = ?2 WHERE key = ?1")?
                 .execute(params![key, sealed])?;
-            any = true;
+            changed += 1;
+            were_plain |= Keys::is_plain(stored);
         }
     }
     transaction.commit()?;
-    connection.pragma_update(None, "secure_delete", false)?;
-    if any {
-        tracing::info!("webhooks' secrets are now stored with the key that is configured");
-        let _: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if changed > 0 {
+        tracing::info!(webhooks = changed, "webhook secrets are now stored under the key that is configured");
     }
-    Ok(any)
+    if were_plain && let Err(error) = erase(connection) {
+        tracing::warn!(%error, "unused parts of the database may still hold webhook secrets in plain text");
+    }
+    Ok(())
+}
+
+/// Writes the file anew, once: unused parts of its pages, and the log beside it, would keep what was plain.
+fn erase(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("VACUUM")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn piece(sql: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, WebhookId, Vec<u8>)>> {
