@@ -16,7 +16,7 @@ use prometheus_client::{
 /// Labels of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// `grpc`, `a2a-grpc`, `jsonrpc-1.0`, `jsonrpc-0.3`, `jsonrpc-praisonai`, `http`.
+    /// `grpc`, `a2a-grpc`, `jsonrpc-1.0`, `jsonrpc-0.3`, `jsonrpc-praisonai`, `rest-1.0`, `rest-0.3`, `http`.
     pub door: &'static str,
     /// The operation, from a closed set; `unknown` otherwise.
     pub method: &'static str,

@@ -124,14 +124,14 @@ async fn send_proto(client: &Client, message: Message) -> Vec<Fault> {
 /// Params with a mark of the door's dialect that no fault of the message takes away.
 fn marked(client: &Client, message: Value) -> Value {
     let configuration =
-        if client.door == Door::V03 { json!({"blocking": true}) } else { json!({"returnImmediately": true}) };
+        if client.door.is(Dialect::V03) { json!({"blocking": true}) } else { json!({"returnImmediately": true}) };
     json!({"message": message, "configuration": configuration})
 }
 
 /// Sends params by every operation of a JSON door that takes messages.
 async fn send_json(client: &Client, params: &Value) -> Vec<Fault> {
     let form = client.door.dialect().unwrap();
-    let stream = if client.door == Door::V1 { "SendStreamingMessage" } else { "message/stream" };
+    let stream = if client.door.is(Dialect::V1) { "SendStreamingMessage" } else { "message/stream" };
     let mut faults = Vec::new();
     for method in [client.send_method(), stream] {
         faults.push(client.call(method, params.clone(), form, &[]).await.unwrap_err());
@@ -159,7 +159,7 @@ async fn a_wrong_message_is_refused_by_field_on_every_door_and_nothing_is_stored
             }
         }
     }
-    for door in Door::JSON {
+    for door in Door::JSON.into_iter().chain(Door::REST) {
         let client = gateway.client(door);
         for (field, spoil) in &JSON_ONLY {
             let mut message = client.message("hello");
@@ -182,7 +182,7 @@ async fn all_that_is_wrong_is_told_at_once() {
             send_proto(&client, message).await
         } else {
             let message =
-                json!({"kind": (door == Door::V03).then_some("message"), "messageId": 1, "role": 99, "parts": 3});
+                json!({"kind": door.is(Dialect::V03).then_some("message"), "messageId": 1, "role": 99, "parts": 3});
             send_json(&client, &marked(&client, message)).await
         };
         for fault in faults {
@@ -293,14 +293,14 @@ async fn sizes_and_lengths_out_of_range_are_refused() {
         client.get(&id, Some(i32::MAX)).await.unwrap();
         assert_eq!(gateway.count().await, tasks, "{door:?}");
         if let Some(form) = client.lookups {
-            let get = if door == Door::V1 { "GetTask" } else { "tasks/get" };
+            let get = if door.is(Dialect::V1) { "GetTask" } else { "tasks/get" };
             for length in [json!(1e300), json!(4_294_967_296_u64), json!(1.5), json!("many"), json!([]), json!(true)] {
                 let params = json!({"id": id, "historyLength": length});
                 client.call(get, params, form, &[]).await.unwrap_err().is_about("history_length");
             }
         }
     }
-    for door in [Door::Gateway, Door::A2aGrpc, Door::V1] {
+    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::Rest, Door::Rest03] {
         let client = gateway.client(door);
         for size in [-1, 101, i32::MAX, i32::MIN] {
             let query = ListQuery { size: Some(size), ..ListQuery::default() };
@@ -319,7 +319,6 @@ async fn sizes_and_lengths_out_of_range_are_refused() {
             client.list(&query).await.unwrap_err().is_about(field);
         }
     }
-    let v1 = gateway.client(Door::V1);
     for (params, field) in [
         (json!({"status": "TASK_STATE_DONE"}), "status"),
         (json!({"status": 99}), "status"),
@@ -328,7 +327,10 @@ async fn sizes_and_lengths_out_of_range_are_refused() {
         (json!({"statusTimestampAfter": 5}), "status_timestamp_after"),
         (json!({"includeArtifacts": "yes"}), "include_artifacts"),
     ] {
-        v1.call("ListTasks", params, Dialect::V1, &[]).await.unwrap_err().is_about(field);
+        for door in [Door::V1, Door::Rest] {
+            let refused = gateway.client(door).call("ListTasks", params.clone(), Dialect::V1, &[]).await;
+            refused.unwrap_err().is_about(field);
+        }
     }
     let unknown = a2a::ListTasksRequest { status: 99, ..Default::default() };
     fault(gateway.client(Door::A2aGrpc).a2a().list_tasks(unknown).await.unwrap_err()).is_about("status");
@@ -337,7 +339,7 @@ async fn sizes_and_lengths_out_of_range_are_refused() {
 #[tokio::test]
 async fn headers_of_the_json_doors_are_checked() {
     let gateway = Gateway::start().await;
-    for door in Door::JSON {
+    for door in Door::JSON.into_iter().chain(Door::REST) {
         let client = gateway.client(door);
         let params = json!({"message": client.message("hello")});
         let long = long();
@@ -349,7 +351,12 @@ async fn headers_of_the_json_doors_are_checked() {
     }
     assert_eq!(gateway.count().await, 0);
     let id = gateway.client(Door::V1).send(say("hello")).await.unwrap().task().id;
-    for (door, method) in [(Door::V1, "SubscribeToTask"), (Door::V03, "tasks/resubscribe")] {
+    for (door, method) in [
+        (Door::V1, "SubscribeToTask"),
+        (Door::V03, "tasks/resubscribe"),
+        (Door::Rest, "SubscribeToTask"),
+        (Door::Rest03, "tasks/resubscribe"),
+    ] {
         for position in ["-1", "1.5", "last", "18446744073709551616"] {
             let headers = [("last-event-id", position)];
             let fault = gateway.client(door).call(method, json!({"id": id}), door.dialect().unwrap(), &headers).await;
@@ -407,7 +414,8 @@ async fn nesting_is_limited_by_name_and_the_absurd_is_refused_without_a_crash() 
                 fault.is_about("message.parts[1].data");
             }
         }
-        for levels in [200, 100_000] {
+        // REST has no params: its tests are of its own.
+        for levels in [200, 100_000].into_iter().filter(|_| !door.is_rest()) {
             let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
             let method = client.send_method();
             let body = format!(r#"{{"jsonrpc":"2.0","id":"q-1","method":"{method}","params":{{"message":{deep}}}}}"#);
@@ -430,7 +438,7 @@ async fn nesting_is_limited_by_name_and_the_absurd_is_refused_without_a_crash() 
             fault.is(&INVALID_ARGUMENT);
         }
     }
-    assert_eq!(gateway.count().await, 2 + 4);
+    assert_eq!(gateway.count().await, 2 + 6);
 }
 
 #[tokio::test]

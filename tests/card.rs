@@ -60,7 +60,9 @@ fn check_v1(gateway: &Gateway, card: &Value, push: bool) {
         json!([
             {"url": gateway.url("/a2a"), "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
             {"url": authority, "protocolBinding": "GRPC", "protocolVersion": "1.0"},
+            {"url": gateway.url(""), "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
             {"url": gateway.url("/a2a"), "protocolBinding": "JSONRPC", "protocolVersion": "0.3"},
+            {"url": gateway.url(""), "protocolBinding": "HTTP+JSON", "protocolVersion": "0.3"},
         ])
     );
     let capabilities = &card["capabilities"];
@@ -72,6 +74,13 @@ fn check_v1(gateway: &Gateway, card: &Value, push: bool) {
 fn check_v03(gateway: &Gateway, card: &Value, push: bool) {
     assert_eq!((&card["name"], &card["protocolVersion"]), (&json!("echo"), &json!("0.3.0")));
     assert_eq!((&card["url"], &card["preferredTransport"]), (&json!(gateway.url("/a2a")), &json!("JSONRPC")));
+    assert_eq!(
+        card["additionalInterfaces"],
+        json!([
+            {"url": gateway.url("/a2a"), "transport": "JSONRPC"},
+            {"url": gateway.url(""), "transport": "HTTP+JSON"},
+        ])
+    );
     let capabilities = &card["capabilities"];
     assert_eq!((&capabilities["streaming"], &capabilities["pushNotifications"]), (&json!(true), &json!(push)));
     assert_eq!(card["supportsAuthenticatedExtendedCard"], false);
@@ -187,7 +196,7 @@ async fn grpc_serves_the_card_and_the_agents() {
     let gateway = Gateway::start().await;
     let mut own = gateway.client(Door::Gateway).gateway();
     let card = own.get_agent_card(gateway::GetAgentCardRequest::default()).await.unwrap().into_inner();
-    assert_eq!((card.name.as_str(), card.supported_interfaces.len()), ("echo", 3));
+    assert_eq!((card.name.as_str(), card.supported_interfaces.len()), ("echo", 5));
     assert_eq!(card.supported_interfaces[1].url, gateway.address.to_string());
     let agents = own.list_agents(gateway::ListAgentsRequest {}).await.unwrap().into_inner().agents;
     assert_eq!((agents.len(), agents[0].state()), (1, gateway::AgentState::Ready));
@@ -208,7 +217,7 @@ async fn the_gateway_says_that_it_is_alive_ready_and_what_it_is() {
 #[tokio::test]
 async fn metrics_count_requests_tasks_watchers_and_commits() {
     let gateway = Gateway::start().await;
-    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::V03, Door::PraisonOwn] {
+    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::V03, Door::PraisonOwn, Door::Rest, Door::Rest03] {
         let client = gateway.client(door);
         client.send(say("hello")).await.unwrap();
         client.get("unknown", None).await.unwrap_err();
@@ -237,6 +246,8 @@ async fn metrics_count_requests_tasks_watchers_and_commits() {
         ("jsonrpc-1.0", "SendMessage"),
         ("jsonrpc-0.3", "SendMessage"),
         ("jsonrpc-praisonai", "SendMessage"),
+        ("rest-1.0", "SendMessage"),
+        ("rest-0.3", "SendMessage"),
     ] {
         for (method, outcome) in [(send, "ok"), ("GetTask", "task_not_found")] {
             let name = format!(r#"a2a_gateway_requests_total{{door="{door}",method="{method}",outcome="{outcome}"}}"#);
@@ -247,12 +258,12 @@ async fn metrics_count_requests_tasks_watchers_and_commits() {
     }
     let stream = r#"a2a_gateway_requests_total{door="jsonrpc-1.0",method="SendStreamingMessage",outcome="ok"}"#;
     assert_eq!(metrics[stream], 1.0);
-    assert_eq!(metrics[r#"a2a_gateway_tasks{state="completed"}"#], 5.0);
+    assert_eq!(metrics[r#"a2a_gateway_tasks{state="completed"}"#], 7.0);
     assert_eq!(metrics[r#"a2a_gateway_tasks{state="canceled"}"#], 1.0);
-    assert!(metrics["a2a_gateway_events_total"] >= 5.0 * 4.0);
+    assert!(metrics["a2a_gateway_events_total"] >= 7.0 * 4.0);
     let commits = metrics["a2a_gateway_commit_batch_size_count"];
-    assert!(commits >= 6.0 && metrics["a2a_gateway_commit_batch_size_sum"] >= commits);
-    assert!(metrics["a2a_gateway_commit_duration_seconds_count"] >= 6.0);
+    assert!(commits >= 8.0 && metrics["a2a_gateway_commit_batch_size_sum"] >= commits);
+    assert!(metrics["a2a_gateway_commit_duration_seconds_count"] >= 8.0);
 }
 
 /// The series and their values.

@@ -76,12 +76,12 @@ async fn a_config_without_an_id_gets_one_and_one_with_a_known_id_replaces() {
         assert_eq!((first.url.as_str(), second.url.as_str()), ("https://hook.test/a", "http://b.test/"), "{door:?}");
         match door {
             // Each is a new one.
-            Door::A2aGrpc | Door::V1 => {
+            Door::A2aGrpc | Door::V1 | Door::Rest => {
                 assert_ne!(first.id, second.id, "{door:?}");
                 assert_eq!(client.hooks(&task).await.unwrap(), [first, second.clone()], "{door:?}");
             }
             // The one that is called as the task: what a request means that names none.
-            Door::V03 => {
+            Door::V03 | Door::Rest03 => {
                 assert_eq!((&first.id, &second.id), (&task, &task));
                 assert_eq!(client.hooks(&task).await.unwrap(), std::slice::from_ref(&second));
             }
@@ -337,7 +337,7 @@ async fn a_config_without_an_id_that_comes_with_each_turn_is_one_config() {
 #[tokio::test]
 async fn a_send_that_is_repeated_by_its_key_has_its_config_once() {
     let (gateway, engine) = Gateway::start_push(&["echo"]).await;
-    for door in Door::JSON {
+    for door in Door::JSON.into_iter().chain(Door::REST) {
         let client = gateway.client(door);
         let key = format!("key-{door:?}");
         let keyed = || Send { key: &key, ..say("hello") };

@@ -13,9 +13,6 @@ use a2a_gateway::{
 use door::{kinds::*, *};
 use support::{Script, chunk, scripted, status};
 
-/// The doors whose streams have positions.
-const RESUMABLE: [Door; 3] = [Door::Gateway, Door::V1, Door::V03];
-
 async fn start() -> (Gateway, Script) {
     let (agent, script) = scripted(Recovery::Fail);
     (Gateway::start_with(vec![("a".into(), agent)], &[]).await, script)
@@ -39,7 +36,7 @@ fn sequences(items: &[Item]) -> Vec<u64> {
 #[tokio::test]
 async fn cut_after_every_event_in_turn_a_stream_resumes_without_gap_or_duplicate() {
     let (gateway, mut script) = start().await;
-    for door in RESUMABLE {
+    for door in Door::RESUMABLE {
         let client = gateway.client(door);
         let id = client.send(say_at_once("go")).await.unwrap().task().id;
         let turn = script.turn().await;
@@ -63,7 +60,7 @@ async fn cut_after_every_event_in_turn_a_stream_resumes_without_gap_or_duplicate
         assert_eq!(items.iter().map(short).collect::<Vec<_>>(), expected, "{door:?}");
 
         // Once it has settled, every position still gives the rest, on every door.
-        for other in RESUMABLE {
+        for other in Door::RESUMABLE {
             for after in 0..=13 {
                 let rest = gateway.client(other).watch(&id, Some(after)).await.unwrap().rest().await;
                 assert_eq!(sequences(&rest), (after + 1..=13).collect::<Vec<_>>(), "{door:?} {other:?} {after}");
@@ -77,7 +74,7 @@ async fn cut_after_every_event_in_turn_a_stream_resumes_without_gap_or_duplicate
 #[tokio::test]
 async fn a_snapshot_says_where_to_go_on() {
     let (gateway, mut script) = start().await;
-    for door in RESUMABLE {
+    for door in Door::RESUMABLE {
         let client = gateway.client(door);
         let id = client.send(say_at_once("go")).await.unwrap().task().id;
         let turn = script.turn().await;
@@ -99,7 +96,7 @@ async fn a_snapshot_says_where_to_go_on() {
 #[tokio::test]
 async fn a_replay_runs_through_an_old_question_to_the_end() {
     let gateway = Gateway::start().await;
-    for door in RESUMABLE {
+    for door in Door::RESUMABLE {
         let client = gateway.client(door);
         let asked = client.send(say("ask: Who?")).await.unwrap().task();
         client.send(Send { task: &asked.id, ..say("Bob") }).await.unwrap();
@@ -118,7 +115,7 @@ async fn a_replay_runs_through_an_old_question_to_the_end() {
 #[tokio::test]
 async fn a_position_that_does_not_exist_is_refused() {
     let gateway = Gateway::start().await;
-    for door in RESUMABLE {
+    for door in Door::RESUMABLE {
         let client = gateway.client(door);
         let id = client.send(say("hello")).await.unwrap().task().id;
         let fault = client.watch(&id, Some(5)).await.err().unwrap();
@@ -132,7 +129,7 @@ async fn a_position_that_does_not_exist_is_refused() {
 async fn a_position_that_is_no_longer_kept_is_refused_and_says_where_to_go_on() {
     let settings = [("retention.events_per_task", "100")];
     let gateway = Gateway::start_with(vec![("echo".into(), std::sync::Arc::new(Echo))], &settings).await;
-    for door in RESUMABLE {
+    for door in Door::RESUMABLE {
         let client = gateway.client(door);
         let id = client.send(say("burst: 1000")).await.unwrap().task().id;
         let fault = client.watch(&id, Some(1)).await.err().unwrap();
@@ -155,7 +152,7 @@ async fn a_stream_stays_open_while_an_authorization_is_awaited_save_in_0_3() {
         let mut watch = client.watch(&id, None).await.unwrap();
         turn.say(status(AuthRequired)).await;
         while watch.item().await.state() != Some(AuthRequired) {}
-        if door == Door::V03 {
+        if door.is(Dialect::V03) {
             assert!(watch.next().await.is_none());
             continue;
         }
@@ -171,7 +168,7 @@ async fn a_stream_stays_open_while_an_authorization_is_awaited_save_in_0_3() {
 async fn a_stream_that_waits_for_an_authorization_too_long_ends_and_can_be_resumed() {
     let (agent, mut script) = scripted(Recovery::Fail);
     let gateway = Gateway::start_with(vec![("a".into(), agent)], &[("server.auth_required_idle", "100ms")]).await;
-    for door in [Door::A2aGrpc, Door::V1] {
+    for door in [Door::A2aGrpc, Door::V1, Door::Rest] {
         let client = gateway.client(door);
         let id = client.send(say_at_once("go")).await.unwrap().task().id;
         let turn = script.turn().await;

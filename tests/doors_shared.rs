@@ -81,7 +81,7 @@ async fn a_settled_task_is_not_watched_without_a_position() {
     let gateway = Gateway::start().await;
     for maker in Door::ALL {
         let done = gateway.client(maker).send(say("hello")).await.unwrap().task();
-        for door in [Door::A2aGrpc, Door::V1, Door::V03] {
+        for door in Door::A2A {
             gateway.client(door).watch(&done.id, None).await.err().unwrap().is(&UNSUPPORTED_OPERATION);
         }
         // The gateway's own API shows it, and that is all.
@@ -94,7 +94,7 @@ async fn a_settled_task_is_not_watched_without_a_position() {
 async fn the_same_key_gives_the_same_task_and_other_content_is_refused() {
     let gateway = Gateway::start().await;
     let mut tasks = 0;
-    for door in [Door::Gateway, Door::V1, Door::V03, Door::Praison, Door::PraisonOwn] {
+    for door in Door::KEYED {
         let client = gateway.client(door);
         let key = format!("key-{door:?}");
         let keyed = |text| Send { key: &key, ..say(text) };
@@ -111,11 +111,11 @@ async fn the_same_key_gives_the_same_task_and_other_content_is_refused() {
     // A key is the caller's, whichever door it comes through.
     let shared = Send { key: "shared", ..say("hello") };
     let first = gateway.client(Door::V1).send(shared.clone()).await.unwrap().task().id;
-    for door in [Door::Gateway, Door::V03, Door::Praison, Door::PraisonOwn] {
+    for door in Door::KEYED {
         assert_eq!(gateway.client(door).send(shared.clone()).await.unwrap().task().id, first, "{door:?}");
     }
     let direct = Send { key: "direct", ..say("message: pong") };
-    for door in [Door::V1, Door::V03, Door::V1] {
+    for door in [Door::V1, Door::V03, Door::Rest, Door::Rest03, Door::V1] {
         let answer = gateway.client(door).send(direct.clone()).await.unwrap();
         assert_eq!(answer, Answer::Message("pong".into()), "{door:?}");
     }
@@ -195,8 +195,13 @@ async fn there_is_no_extended_card_but_praisonais() {
     let call = async |door: Door, method: &str| {
         gateway.client(door).call(method, json!({}), door.dialect().unwrap(), &[]).await
     };
-    call(Door::V1, "GetExtendedAgentCard").await.unwrap_err().is(&UNSUPPORTED_OPERATION);
-    call(Door::V03, "agent/getAuthenticatedExtendedCard").await.unwrap_err().is(&EXTENDED_CARD_NOT_CONFIGURED);
+    for door in [Door::V1, Door::Rest] {
+        call(door, "GetExtendedAgentCard").await.unwrap_err().is(&UNSUPPORTED_OPERATION);
+    }
+    for door in [Door::V03, Door::Rest03] {
+        let method = "agent/getAuthenticatedExtendedCard";
+        call(door, method).await.unwrap_err().is(&EXTENDED_CARD_NOT_CONFIGURED);
+    }
     for (door, path) in [(Door::Praison, "/a2a"), (Door::PraisonOwn, "/praisonai/a2a")] {
         let card: Value = call(door, "agent/getExtendedCard").await.unwrap();
         assert_eq!((&card["name"], &card["url"]), (&json!("echo"), &json!(gateway.url(path))));
@@ -207,7 +212,7 @@ async fn there_is_no_extended_card_but_praisonais() {
 async fn an_agent_is_named_by_tenant_and_an_unknown_one_is_told() {
     let agents: Vec<(String, Arc<dyn Agent>)> = vec![("echo".into(), Arc::new(Echo)), ("other".into(), Arc::new(Echo))];
     let gateway = Gateway::start_with(agents, &[]).await;
-    for door in [Door::Gateway, Door::A2aGrpc, Door::V1] {
+    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::Rest] {
         let client = gateway.client(door);
         let to = |tenant| Send { tenant, ..say("hello") };
         let task = client.send(to("other")).await.unwrap().task();
@@ -227,9 +232,11 @@ async fn an_agent_is_named_by_tenant_and_an_unknown_one_is_told() {
         fault(a2a.get_task(get).await.unwrap_err()).is(kind);
         let cancel = a2a::CancelTaskRequest { tenant: tenant.clone(), id: id.clone(), ..Default::default() };
         fault(a2a.cancel_task(cancel).await.unwrap_err()).is(kind);
-        for method in ["GetTask", "CancelTask", "SubscribeToTask"] {
-            let params = json!({"tenant": tenant, "id": id});
-            gateway.client(Door::V1).call(method, params, Dialect::V1, &[]).await.unwrap_err().is(kind);
+        for door in [Door::V1, Door::Rest] {
+            for method in ["GetTask", "CancelTask", "SubscribeToTask"] {
+                let params = json!({"tenant": tenant, "id": id});
+                gateway.client(door).call(method, params, Dialect::V1, &[]).await.unwrap_err().is(kind);
+            }
         }
     }
     let card = gateway::GetAgentCardRequest { agent: "nobody".into() };
@@ -242,7 +249,7 @@ async fn an_agent_is_named_by_tenant_and_an_unknown_one_is_told() {
 #[tokio::test]
 async fn an_unknown_protocol_version_is_refused_and_known_ones_are_taken() {
     let gateway = Gateway::start().await;
-    for door in Door::JSON {
+    for door in Door::JSON.into_iter().chain(Door::REST) {
         let client = gateway.client(door);
         let form = door.dialect().unwrap();
         let params = json!({"message": client.message("hello")});
@@ -265,5 +272,5 @@ async fn an_unknown_protocol_version_is_refused_and_known_ones_are_taken() {
     fault(a2a.send_message(with("99.0")).await.unwrap_err()).is(&VERSION_NOT_SUPPORTED);
     fault(a2a.send_streaming_message(with("99.0")).await.unwrap_err()).is(&VERSION_NOT_SUPPORTED);
     a2a.send_message(with("1.0")).await.unwrap();
-    assert_eq!(gateway.count().await, 5 * 4 + 1);
+    assert_eq!(gateway.count().await, 5 * 6 + 1);
 }

@@ -229,7 +229,7 @@ async fn a_silent_stream_keeps_alive_with_a_comment_and_no_empty_line() {
 
 #[tokio::test]
 async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
-    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::V03] {
+    for door in Door::WATCH {
         let (agent, mut script) = scripted(Recovery::Continue);
         let gateway = Gateway::start_with(vec![("a".into(), Arc::clone(&agent))], &[]).await;
         let client = gateway.client(door);
@@ -239,7 +239,11 @@ async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
         watch.item().await;
         let stopping = tokio::spawn(gateway.stop());
         let fault = watch.next().await.expect("an error before the end").unwrap_err();
-        let unavailable = if door.dialect().is_none() { tonic::Code::Unavailable as i32 } else { -32603 };
+        let unavailable = match door {
+            Door::Gateway | Door::A2aGrpc => tonic::Code::Unavailable as i32,
+            Door::Rest => 503,
+            _ => -32603,
+        };
         assert_eq!(fault.code, unavailable, "{door:?}: {fault:?}");
         assert_eq!(fault.info.unwrap().reason, "UNAVAILABLE", "{door:?}");
         assert!(watch.next().await.is_none(), "{door:?}");

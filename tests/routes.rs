@@ -76,12 +76,15 @@ enum Way {
     Metadata,
 }
 
-const WAYS: [(Door, Way); 7] = [
+const WAYS: [(Door, Way); 10] = [
     (Door::V1, Way::Path),
     (Door::V03, Way::Path),
     (Door::Praison, Way::Path),
     (Door::PraisonOwn, Way::Path),
+    (Door::Rest, Way::Path),
+    (Door::Rest03, Way::Path),
     (Door::V1, Way::Tenant),
+    (Door::Rest, Way::Tenant),
     (Door::A2aGrpc, Way::Tenant),
     (Door::A2aGrpc, Way::Metadata),
 ];
@@ -174,7 +177,7 @@ async fn a_task_of_another_agent_does_not_exist() {
             if Door::WATCH.contains(&way.0) {
                 other.watch(&asked.id, None).await.err().unwrap().is(&TASK_NOT_FOUND);
             }
-            if matches!(way.0, Door::V1 | Door::V03) {
+            if Door::RESUMABLE.contains(&way.0) {
                 other.watch(&asked.id, Some(0)).await.err().unwrap().is(&TASK_NOT_FOUND);
             }
             let answer = Send { task: &asked.id, ..say("Bob") };
@@ -196,7 +199,7 @@ async fn a_task_of_another_agent_does_not_exist() {
 
 #[tokio::test]
 async fn a_tenant_that_says_otherwise_is_refused_and_one_that_agrees_is_taken() {
-    for way in [(Door::V1, Way::Path), (Door::A2aGrpc, Way::Metadata)] {
+    for way in [(Door::V1, Way::Path), (Door::Rest, Way::Path), (Door::A2aGrpc, Way::Metadata)] {
         let gateway = start().await;
         let other = client(&gateway, way, "other");
         let agreeing = Client { tenant: "other".into(), ..other.clone() };
@@ -263,8 +266,12 @@ async fn what_is_not_offered_is_told_of_the_agent_that_is_named() {
         (Door::V1, "GetTaskPushNotificationConfig", &PUSH_NOT_SUPPORTED),
         (Door::V03, "tasks/pushNotificationConfig/set", &PUSH_NOT_SUPPORTED),
         (Door::PraisonOwn, "tasks/pushNotificationConfig/get", &PUSH_NOT_SUPPORTED),
+        (Door::Rest, "DeleteTaskPushNotificationConfig", &PUSH_NOT_SUPPORTED),
+        (Door::Rest03, "tasks/pushNotificationConfig/list", &PUSH_NOT_SUPPORTED),
         (Door::V1, "GetExtendedAgentCard", &UNSUPPORTED_OPERATION),
+        (Door::Rest, "GetExtendedAgentCard", &UNSUPPORTED_OPERATION),
         (Door::V03, "agent/getAuthenticatedExtendedCard", &EXTENDED_CARD_NOT_CONFIGURED),
+        (Door::Rest03, "agent/getAuthenticatedExtendedCard", &EXTENDED_CARD_NOT_CONFIGURED),
     ];
     for (door, method, kind) in operations {
         let dialect = door.dialect().unwrap();
@@ -328,7 +335,7 @@ async fn every_path_of_a_door_leads_to_its_agent_and_a_batch_with_it() {
 #[tokio::test]
 async fn a_key_is_remembered_for_each_agent() {
     let gateway = start().await;
-    for door in [Door::V1, Door::V03, Door::PraisonOwn] {
+    for door in [Door::V1, Door::V03, Door::PraisonOwn, Door::Rest, Door::Rest03] {
         let key = format!("{door:?}");
         let send = async |agent: &str| {
             let client = gateway.client(door).on_path(agent);
@@ -359,7 +366,10 @@ async fn each_agent_has_its_own_card_that_leads_to_it() {
                 grpc["tenant"] = agent.into();
             }
             let json = |version: &str| json!({"url": gateway.url(door), "protocolBinding": "JSONRPC", "protocolVersion": version});
-            assert_eq!(merged["supportedInterfaces"], json!([json("1.0"), grpc, json("0.3")]), "{path}");
+            let base = door.strip_suffix("/a2a").unwrap();
+            let rest = |version: &str| json!({"url": gateway.url(base), "protocolBinding": "HTTP+JSON", "protocolVersion": version});
+            let interfaces = json!([json("1.0"), grpc, rest("1.0"), json("0.3"), rest("0.3")]);
+            assert_eq!(merged["supportedInterfaces"], interfaces, "{path}");
             assert_eq!(card(&gateway, &path, "1.0").await["supportedInterfaces"], merged["supportedInterfaces"]);
             let v03 = card(&gateway, &path, "0.3").await;
             assert_eq!((&v03["name"], &v03["url"]), (&name, &json!(gateway.url(door))), "{path}");
@@ -375,7 +385,9 @@ async fn each_agent_has_its_own_card_that_leads_to_it() {
         // What the card says is where its agent is reached.
         let request = gateway::GetAgentCardRequest { agent: agent.into() };
         let read = gateway.client(Door::Gateway).gateway().get_agent_card(request).await.unwrap().into_inner();
-        for (interface, speaker) in read.supported_interfaces.iter().zip([Door::V1, Door::A2aGrpc, Door::V03]) {
+        for (interface, speaker) in
+            read.supported_interfaces.iter().zip([Door::V1, Door::A2aGrpc, Door::Rest, Door::V03, Door::Rest03])
+        {
             let client = gateway.client(speaker);
             let url = if speaker == Door::A2aGrpc { client.url.clone() } else { interface.url.clone() };
             let client = Client { url, tenant: interface.tenant.clone(), ..client };

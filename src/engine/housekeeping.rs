@@ -80,9 +80,10 @@ async fn purge(inner: &Arc<Inner>) -> Result<()> {
 /// Removes what is known of deliveries that were done with long ago.
 async fn purge_deliveries(inner: &Arc<Inner>) -> Result<()> {
     let batch = inner.settings.retention_batch.max(1);
-    let Some(keep) = inner.settings.delivery_history else { return Ok(()) };
     loop {
-        let removed = inner.store.purge_deliveries(now() - millis(keep), batch).await?;
+        // Without a limit only what removed webhooks left behind is removed.
+        let cutoff = inner.settings.delivery_history.map_or(i64::MIN, |keep| now() - millis(keep));
+        let removed = inner.store.purge_deliveries(cutoff, batch).await?;
         if removed < batch || inner.stopping.is_cancelled() {
             return Ok(());
         }

@@ -35,6 +35,9 @@ pub const DOOR: &str = "/a2a";
 /// The JSON-RPC door of PraisonAI's dialect alone.
 pub const PRAISON_DOOR: &str = "/praisonai/a2a";
 
+/// The name of the REST binding.
+const REST: &str = "HTTP+JSON";
+
 /// Where clients reach the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -138,6 +141,7 @@ impl Cards {
             tenant: String::new(),
             protocol_version: version.to_owned(),
         };
+        let rest = door(agent, base, "");
         let door = door(agent, base, DOOR);
         // Over gRPC there are no paths to tell agents apart.
         let tenant = if agent.default { String::new() } else { agent.name.to_string() };
@@ -146,7 +150,10 @@ impl Cards {
             supported_interfaces: vec![
                 interface(door.clone(), "JSONRPC", "1.0"),
                 grpc,
+                interface(rest.clone(), REST, "1.0"),
                 interface(door, "JSONRPC", "0.3"),
+                // Its paths begin with the version themselves.
+                interface(rest, REST, "0.3"),
             ],
             capabilities: Some(AgentCapabilities {
                 streaming: Some(true),
@@ -215,7 +222,7 @@ impl Cards {
     }
 }
 
-/// The URL of an agent's JSON-RPC door: of the default agent at the root, of another below its name.
+/// The URL of a door of an agent's, or of all of them: of the default agent at the root, of another below its name.
 fn door(agent: &AgentStatus, base: &Base, door: &str) -> String {
     if agent.default { base.at(door) } else { base.at(&route::path(&agent.name, door)) }
 }
@@ -331,7 +338,9 @@ mod tests {
             [
                 ("https://gw.test/base/a2a", "JSONRPC", "1.0", ""),
                 ("gw.test:443", "GRPC", "1.0", ""),
+                ("https://gw.test/base", "HTTP+JSON", "1.0", ""),
                 ("https://gw.test/base/a2a", "JSONRPC", "0.3", ""),
+                ("https://gw.test/base", "HTTP+JSON", "0.3", ""),
             ]
         );
         let capabilities = card.capabilities.unwrap();
@@ -373,7 +382,9 @@ mod tests {
             [
                 ("http://gw.test:8080/agents/echo/a2a", "JSONRPC", "1.0", ""),
                 ("gw.test:8080", "GRPC", "1.0", "echo"),
+                ("http://gw.test:8080/agents/echo", "HTTP+JSON", "1.0", ""),
                 ("http://gw.test:8080/agents/echo/a2a", "JSONRPC", "0.3", ""),
+                ("http://gw.test:8080/agents/echo", "HTTP+JSON", "0.3", ""),
             ]
         );
         for (path, version, url) in [

@@ -1,4 +1,4 @@
-//! The doors: gRPC and JSON-RPC on one port, agent cards, health and metrics.
+//! The doors: gRPC, JSON-RPC and REST on one port, agent cards, health and metrics.
 //!
 //! A door decodes, calls the engine and encodes; nothing else. What the A2A bindings share is in [`a2a`], the one error
 //! table in [`status`].
@@ -12,6 +12,8 @@ mod listen;
 mod observe;
 mod ops;
 mod push;
+mod request;
+mod rest;
 mod route;
 mod settings;
 mod sse;

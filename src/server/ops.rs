@@ -8,16 +8,20 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde_json::{Value, json};
+use tonic::Code;
 
-use super::{Shared, caller, card, grpc, observe::Observation, route::Named, status};
+use super::{Shared, caller, card, observe::Observation, route::Named, status};
 use crate::error::{Error, Result};
 
 /// The content type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 16] = [
     "POST /a2a",
+    "POST /message:send",
+    "GET /tasks",
+    "POST /v1/message:send",
     "POST /praisonai/a2a",
     "GET /.well-known/agent-card.json",
     "GET /.well-known/agent.json",
@@ -36,6 +40,7 @@ const WELCOME: &str = "\
 a2a-gateway: durable tasks in front of A2A agents.
 
 JSON-RPC (A2A 1.0, 0.3, PraisonAI)   POST /a2a
+REST (A2A 1.0; 0.3 under /v1)        POST /message:send, GET /tasks, ...
 gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService
 Agent card                           GET /.well-known/agent-card.json
 One of several agents                the same paths under /agents/{name}
@@ -106,18 +111,12 @@ pub async fn card(State(shared): Gateway, Named(name): Named, path: card::Path, 
     }
 }
 
-/// Any other path.
-pub async fn not_found(request: Request) -> Response {
-    let path = request.uri().path();
-    if grpc::is_grpc(&request) { grpc::unimplemented(path) } else { nothing_at(path) }
-}
-
 /// The answer to a path that does not exist.
 pub fn nothing_at(path: &str) -> Response {
     let path: String = path.chars().take(128).collect();
-    let body = json!({"error": {
-        "code": 404, "status": "NOT_FOUND", "message": format!("there is nothing at {path}"), "paths": PATHS,
-    }});
+    let message = format!("there is nothing at {path}");
+    let mut body = status::http_plain(StatusCode::NOT_FOUND, Code::NotFound, &message);
+    body["error"]["paths"] = json!(PATHS);
     answer(StatusCode::NOT_FOUND, &body)
 }
 

@@ -16,8 +16,9 @@ use http::request::Parts;
 use super::{
     Shared,
     card::{self, DOOR, PRAISON_DOOR},
+    grpc,
     jsonrpc::{self, Door},
-    ops,
+    ops, rest,
 };
 
 /// Where the paths of the agents begin.
@@ -35,8 +36,16 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready))
         .route("/metrics", get(ops::metrics))
-        .fallback(ops::not_found)
+        .fallback(other)
         .with_state(shared)
+}
+
+/// A path that is none of these: REST's, whose segments are more than names, or nothing.
+async fn other(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if grpc::is_grpc(&request) {
+        return grpc::unimplemented(request.uri().path());
+    }
+    Box::pin(rest::serve(shared, request)).await
 }
 
 /// The paths that each agent has, and the default one also without a prefix.

@@ -19,6 +19,7 @@ use super::{
     a2a::Updates,
     jsonrpc::envelope::{Id, write_failure, write_success},
     observe::Observation,
+    rest::Form,
     status::{self, RpcError},
 };
 use crate::{
@@ -35,43 +36,66 @@ const HEADERS: [(header::HeaderName, &str); 3] = [
 const KEEP_ALIVE: &[u8] = b": ping\n";
 
 /// How the events of one stream are written.
-pub struct Writer {
-    /// The dialect of the request.
-    pub dialect: Dialect,
-    /// The request's id, which every event repeats.
-    pub id: Id,
-    /// The method that was called.
-    pub method: String,
+pub enum Writer {
+    /// As JSON-RPC answers; PraisonAI's bare, under the name of what happened.
+    JsonRpc {
+        /// The dialect of the request.
+        dialect: Dialect,
+        /// The request's id, which every event repeats.
+        id: Id,
+        /// The method that was called.
+        method: String,
+    },
+    /// Bare, as REST has them.
+    Rest(Form),
 }
 
 impl Writer {
     /// One event; nothing when the dialect has no form for it.
     fn event(&self, out: &mut BytesMut, event: &Event) {
-        let Some(json) = wire::encode::event(self.dialect, event) else { return };
-        if self.dialect == Dialect::Praison {
-            line(out, "event: ", wire::praisonai::event_name(event).as_bytes());
-            line(out, "data: ", &json);
-        } else {
-            line(out, "id: ", event.sequence.to_string().as_bytes());
-            out.put_slice(b"data: ");
-            write_success(out, &self.id, &json);
-            out.put_u8(b'\n');
+        match self {
+            Self::JsonRpc { dialect: Dialect::Praison, .. } => {
+                let Some(json) = wire::encode::event(Dialect::Praison, event) else { return };
+                line(out, "event: ", wire::praisonai::event_name(event).as_bytes());
+                line(out, "data: ", &json);
+            }
+            Self::JsonRpc { dialect, id, .. } => {
+                let Some(json) = wire::encode::event(*dialect, event) else { return };
+                line(out, "id: ", event.sequence.to_string().as_bytes());
+                out.put_slice(b"data: ");
+                write_success(out, id, &json);
+                out.put_u8(b'\n');
+            }
+            Self::Rest(form) => {
+                let Some(json) = form.event(event) else { return };
+                line(out, "id: ", event.sequence.to_string().as_bytes());
+                line(out, "data: ", &json);
+            }
         }
         out.put_u8(b'\n');
     }
 
-    /// An error after the stream has begun. PraisonAI's dialect has no such event: its stream just ends.
+    /// An error after the stream has begun. PraisonAI's dialect has no such event: its stream just ends. REST has no
+    /// envelope that tells one from what happened, so that the event's name does.
     fn error(&self, out: &mut BytesMut, error: &Error) {
-        if self.dialect != Dialect::Praison {
-            out.put_slice(b"data: ");
-            write_failure(out, &self.id, &status::jsonrpc(error, self.dialect, &self.method));
-            out.put_slice(b"\n\n");
+        match self {
+            Self::JsonRpc { dialect: Dialect::Praison, .. } => return,
+            Self::JsonRpc { dialect, id, method } => {
+                out.put_slice(b"data: ");
+                write_failure(out, id, &status::jsonrpc(error, *dialect, method));
+                out.put_u8(b'\n');
+            }
+            Self::Rest(form) => {
+                line(out, "event: ", b"error");
+                line(out, "data: ", form.error(error).1.to_string().as_bytes());
+            }
         }
+        out.put_u8(b'\n');
     }
 
     /// What follows the last event.
     fn end(&self, out: &mut BytesMut) {
-        if self.dialect == Dialect::Praison {
+        if let Self::JsonRpc { dialect: Dialect::Praison, .. } = self {
             line(out, "event: ", wire::praisonai::DONE.as_bytes());
             line(out, "data: ", b"{}");
             out.put_u8(b'\n');
@@ -166,7 +190,7 @@ mod tests {
     }
 
     fn writer(dialect: Dialect) -> Writer {
-        Writer { dialect, id: Id::of("\"q-1\""), method: "message/stream".into() }
+        Writer::JsonRpc { dialect, id: Id::of("\"q-1\""), method: "message/stream".into() }
     }
 
     fn written(write: impl FnOnce(&mut BytesMut)) -> String {
@@ -201,6 +225,23 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!((&json["status"]["state"], &json["final"]), (&"completed".into(), &true.into()));
         assert_eq!(rest, "event: done\ndata: {}\n\n");
+    }
+
+    #[test]
+    fn rest_has_bare_events_and_errors_under_a_name() {
+        let error = Error::new(ErrorKind::Unavailable, "shutting down");
+        for (form, member) in [(Form::V1, "/error/code"), (Form::V03, "/code")] {
+            let text = written(|out| Writer::Rest(form).event(out, &event(TaskState::Working)));
+            let data = text.strip_prefix("id: 7\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
+            let json: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!(json["statusUpdate"]["status"]["state"], "TASK_STATE_WORKING");
+            assert_eq!(json["statusUpdate"].get("final").is_some(), form == Form::V03);
+            let text = written(|out| Writer::Rest(form).error(out, &error));
+            let data = text.strip_prefix("event: error\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
+            let json: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!(json.pointer(member), Some(&if form == Form::V1 { 503 } else { -32603 }.into()));
+            assert_eq!(written(|out| Writer::Rest(form).end(out)), "");
+        }
     }
 
     #[test]

@@ -149,6 +149,27 @@ pub fn http(error: &Error) -> (StatusCode, Value) {
     (row.http, body)
 }
 
+/// An error that A2A has no name for, in the form of A2A 1.0's REST binding.
+pub fn http_plain(status: StatusCode, code: Code, message: &str) -> Value {
+    json!({"error": {"code": status.as_u16(), "status": code_name(code), "message": message}})
+}
+
+/// The error as an HTTP status and a JSON body in the form of A2A 0.3's REST binding: the JSON-RPC error, bare. The
+/// statuses are those of the official Python SDK of 0.3, whose clients go by them.
+pub fn http_v03(error: &Error) -> (StatusCode, Value) {
+    use ErrorKind as K;
+    let status = match error.kind() {
+        K::InvalidArgument => StatusCode::UNPROCESSABLE_ENTITY,
+        K::TaskNotCancelable => StatusCode::CONFLICT,
+        K::PushNotificationNotSupported | K::UnsupportedOperation => StatusCode::NOT_IMPLEMENTED,
+        K::ContentTypeNotSupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        K::InvalidAgentResponse => StatusCode::BAD_GATEWAY,
+        K::ExtendedAgentCardNotConfigured => StatusCode::NOT_FOUND,
+        kind => row(kind).http,
+    };
+    (status, json!(jsonrpc(error, Dialect::V03, "")))
+}
+
 /// `google.rpc` details in ProtoJSON.
 fn details(error: &Error) -> Vec<Value> {
     let row = row(error.kind());
@@ -322,6 +343,10 @@ mod tests {
             let (code, body) = http(&error);
             assert_eq!(body["error"]["code"], code.as_u16());
             assert_eq!(body["error"]["details"][0]["reason"], row.names.reason);
+
+            let (code, body) = http_v03(&error);
+            assert!(code.is_client_error() || code.is_server_error());
+            assert_eq!((&body["code"], &body["data"]), (&json!(row.names.v03), &json!(details(&error))));
         }
     }
 
@@ -334,6 +359,7 @@ mod tests {
                 assert_eq!(fault::read(&written, dialect), (Some(kind), "what happened".to_owned()));
             }
             assert_eq!(fault::read(&http(&error).1, Dialect::V1), (Some(kind), "what happened".to_owned()));
+            assert_eq!(fault::read(&http_v03(&error).1, Dialect::V03), (Some(kind), "what happened".to_owned()));
         }
     }
 

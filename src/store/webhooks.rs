@@ -187,9 +187,9 @@ pub struct DeliveryQuery {
 /// One page of deliveries.
 #[derive(Debug)]
 pub struct DeliveryPage {
-    /// Newest first.
+    /// Newest first. Fewer than asked for, even none, where few of very many match.
     pub deliveries: Vec<Delivery>,
-    /// The place of the last one, when there are more.
+    /// The place to go on before, when there are more.
     pub next: Option<i64>,
 }
 
@@ -203,7 +203,7 @@ pub struct Delivery {
     /// When its event was committed: milliseconds since 1970 UTC.
     pub created: i64,
     /// When the next attempt is due, or the one under way began to be: milliseconds since 1970 UTC. Only of the first
-    /// waiting one of its lane.
+    /// waiting one of its lane, and not while its webhook is not sent to.
     pub due: Option<i64>,
     /// The newest attempts, oldest first, at most 20.
     pub attempts: Vec<Attempt>,
@@ -265,6 +265,9 @@ pub struct Round {
     /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where it has been set back since the last round,
     /// what is due later is brought forward by as much.
     pub now: i64,
+    /// By how many milliseconds the system's clock has been set forward since this dispatcher's last round: its claims hold
+    /// as much longer. 0: it went as time went.
+    pub jumped: i64,
     /// What came of attempts.
     pub results: Vec<Attempted>,
     /// The most deliveries to claim.
@@ -282,7 +285,8 @@ pub struct Limits {
     pub total: usize,
     /// Of them, attempts that are not a delivery's first.
     pub retries: usize,
-    /// Of them, attempts to origins whose last attempt did not reach them, or that were never tried.
+    /// Of them, attempts to origins whose last attempt did not reach them, or that were never tried. Half of them are kept
+    /// from origins that fail again and again.
     pub unproven: usize,
     /// Attempts under way at once to one origin.
     pub per_origin: usize,
@@ -312,6 +316,8 @@ pub struct Claim {
     pub delivery: DeliveryId,
     /// Where it goes, as of now.
     pub webhook: Arc<Webhook>,
+    /// Whether its origin was reached of late.
+    pub proven: bool,
     /// The number of the attempt, over all there were.
     pub number: u32,
     /// Attempts made since it was last made due by an event or a person: 0 for the first.
@@ -325,8 +331,8 @@ pub struct Claim {
 pub struct Claims {
     /// The claims, those that were due first first.
     pub claims: Vec<Claim>,
-    /// When the next delivery is due, or a lease or an open circuit ends: milliseconds since 1970 UTC. None: nothing
-    /// waits for a time.
+    /// When the next delivery is due, or a lease or an open circuit ends: milliseconds since 1970 UTC. Not later than
+    /// the round: more was due than was taken. None: nothing waits for a time.
     pub next: Option<i64>,
     /// Results that were refused: their claims had been lost.
     pub refused: usize,
@@ -337,7 +343,8 @@ pub struct Claims {
 pub struct Attempted {
     /// The claim it was made under.
     pub ticket: Ticket,
-    /// What is to become of the delivery.
+    /// What is to become of the delivery. Of an attempt at a URL that the webhook no longer has only a success counts;
+    /// else it is due at once.
     pub verdict: Verdict,
     /// What to keep of it; none: there was no request.
     pub attempt: Option<Attempt>,

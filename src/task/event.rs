@@ -30,7 +30,7 @@ pub struct Event {
     pub state: TaskState,
     payload: Payload,
     bytes: Bytes,
-    forms: [OnceLock<Bytes>; 4],
+    forms: [OnceLock<Bytes>; 5],
 }
 
 /// The wire forms of which an event keeps its encoding.
@@ -40,8 +40,10 @@ pub enum Form {
     Gateway,
     /// A2A 1.0 `StreamResponse`, ProtoJSON.
     V1Json,
-    /// A2A 0.3 event, JSON.
+    /// A2A 0.3 event, JSON of JSON-RPC.
     V03Json,
+    /// A2A 0.3 `StreamResponse`, ProtoJSON.
+    V03Rest,
     /// PraisonAI event, JSON.
     PraisonJson,
 }

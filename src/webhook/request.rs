@@ -163,6 +163,7 @@ mod tests {
             health: Health::default(),
         };
         Claim {
+            proven: true,
             ticket: Ticket { lane: 1, token: 1 },
             delivery: DeliveryId { webhook: webhook.id, task: TaskId::mint(), sequence: 17 },
             webhook: Arc::new(webhook),

@@ -256,6 +256,7 @@ pub fn fault(status: Status) -> Fault {
     let fields = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Fault {
         form: None,
+        status: None,
         code: status.code() as i32,
         message: status.message().to_owned(),
         info,

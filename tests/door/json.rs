@@ -39,6 +39,9 @@ impl Client {
         form: Dialect,
         headers: &[(&str, &str)],
     ) -> Result<Value> {
+        if self.door.is_rest() {
+            return super::rest::call(self, method, params, headers).await;
+        }
         set(&mut params, "tenant", &self.tenant);
         let body = json!({"jsonrpc": "2.0", "id": ID, "method": method, "params": params});
         let response = self.post(body.to_string(), headers).await;
@@ -82,7 +85,7 @@ pub fn result(form: Dialect, envelope: &Value) -> Result<Value> {
 pub fn fault(form: Dialect, error: &Value) -> Fault {
     let code = i32::try_from(error["code"].as_i64().unwrap()).unwrap();
     let message = error["message"].as_str().unwrap().to_owned();
-    let mut fault = Fault { form: Some(form), code, message, info: None, fields: Vec::new() };
+    let mut fault = Fault { form: Some(form), code, status: None, message, info: None, fields: Vec::new() };
     // Before any method is known there are no details.
     if form == Dialect::Praison || error.get("data").is_none() {
         members(error, &["code", "message"], &[]);
@@ -159,7 +162,7 @@ pub async fn stream(client: &Client, dialect: Dialect, send: &Send<'_>) -> Resul
 }
 
 pub async fn get(client: &Client, id: &str, history: Option<i32>) -> Result<Seen> {
-    let method = if client.door == Door::V1 { "GetTask" } else { "tasks/get" };
+    let method = if client.own() == Dialect::V1 { "GetTask" } else { "tasks/get" };
     let mut params = json!({"id": id});
     if let Some(length) = history {
         params["historyLength"] = length.into();
@@ -169,7 +172,7 @@ pub async fn get(client: &Client, id: &str, history: Option<i32>) -> Result<Seen
 }
 
 pub async fn cancel(client: &Client, id: &str) -> Result<Seen> {
-    let method = if client.door == Door::V1 { "CancelTask" } else { "tasks/cancel" };
+    let method = if client.own() == Dialect::V1 { "CancelTask" } else { "tasks/cancel" };
     let form = client.lookups.unwrap();
     Ok(task(form, &client.call(method, json!({"id": id}), form, &[]).await?))
 }
@@ -182,7 +185,7 @@ pub async fn watch(client: &Client, dialect: Dialect, id: &str, after: Option<u6
 }
 
 pub async fn list(client: &Client, dialect: Dialect, query: &ListQuery<'_>) -> Result<Page> {
-    assert_ne!(dialect, Dialect::V03, "0.3 has no list");
+    assert_ne!(client.door, Door::V03, "0.3 has no list over JSON-RPC");
     let mut params = json!({});
     set(&mut params, "contextId", query.context);
     set(&mut params, "tenant", query.tenant);
@@ -205,8 +208,12 @@ pub async fn list(client: &Client, dialect: Dialect, query: &ListQuery<'_>) -> R
         params["includeArtifacts"] = true.into();
     }
     let page = client.call("ListTasks", params, dialect, &[]).await?;
-    members(&page, &["tasks", "nextPageToken", "pageSize", "totalSize"], &[]);
-    assert_eq!(page["pageSize"], query.size.unwrap_or(50));
+    if client.door == Door::Rest03 {
+        members(&page, &["tasks", "nextPageToken", "totalSize"], &[]);
+    } else {
+        members(&page, &["tasks", "nextPageToken", "pageSize", "totalSize"], &[]);
+        assert_eq!(page["pageSize"], query.size.unwrap_or(50));
+    }
     Ok(Page {
         tasks: page["tasks"].as_array().unwrap().iter().map(|value| task(dialect, value)).collect(),
         next: string(&page["nextPageToken"]),
@@ -227,6 +234,9 @@ pub async fn open(
     dialect: Dialect,
     headers: &[(&str, &str)],
 ) -> Result<Events> {
+    if client.door.is_rest() {
+        return super::rest::open(client, method, params, headers).await;
+    }
     set(&mut params, "tenant", &client.tenant);
     let body = json!({"jsonrpc": "2.0", "id": ID, "method": method, "params": params});
     let mut headers = headers.to_vec();
@@ -272,14 +282,19 @@ fn item(dialect: Dialect, frame: &Frame) -> Result<Item> {
     }
     assert_eq!(frame.event, None);
     let result = result(dialect, &data)?;
-    let sequence = Some(frame.id.as_ref().unwrap().parse().unwrap());
+    Ok(event(dialect, frame.id.as_ref().unwrap(), &result))
+}
+
+/// One of A2A's events, with its id.
+pub fn event(dialect: Dialect, id: &str, result: &Value) -> Item {
+    let sequence = Some(id.parse().unwrap());
     let (kind, value) = match dialect {
         Dialect::V1 => {
             let members = result.as_object().unwrap();
             assert_eq!(members.len(), 1, "{result}");
             members.iter().next().map(|(kind, value)| (kind.clone(), value)).unwrap()
         }
-        _ => (string(&result["kind"]), &result),
+        _ => (string(&result["kind"]), result),
     };
     let (task, what) = match kind.as_str() {
         "task" => {
@@ -293,7 +308,7 @@ fn item(dialect: Dialect, frame: &Frame) -> Result<Item> {
         "artifactUpdate" | "artifact-update" => artifact_update(dialect, value),
         other => panic!("the event {other}"),
     };
-    Ok(Item { sequence, task, what })
+    Item { sequence, task, what }
 }
 
 fn status_update(dialect: Dialect, value: &Value) -> (String, What) {

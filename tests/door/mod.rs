@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod json;
 pub mod kinds;
 pub mod push;
+pub mod rest;
 pub mod sse;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -153,6 +154,10 @@ pub enum Door {
     Praison,
     /// PraisonAI's dialect on its own path.
     PraisonOwn,
+    /// A2A 1.0 over HTTP+JSON.
+    Rest,
+    /// A2A 0.3 over HTTP+JSON.
+    Rest03,
 }
 
 /// A dialect of JSON.
@@ -164,20 +169,28 @@ pub enum Dialect {
 }
 
 impl Door {
-    pub const ALL: [Self; 6] = [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn];
-    /// The JSON doors.
+    pub const ALL: [Self; 8] =
+        [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
+    /// The JSON-RPC doors.
     pub const JSON: [Self; 4] = [Self::V1, Self::V03, Self::Praison, Self::PraisonOwn];
     /// The doors that know A2A's bare messages.
-    pub const A2A: [Self; 3] = [Self::A2aGrpc, Self::V1, Self::V03];
+    pub const A2A: [Self; 5] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
+    /// The doors that take idempotency keys.
+    pub const KEYED: [Self; 7] =
+        [Self::Gateway, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
+    /// The doors whose streams have positions.
+    pub const RESUMABLE: [Self; 5] = [Self::Gateway, Self::V1, Self::V03, Self::Rest, Self::Rest03];
+    /// The REST doors.
+    pub const REST: [Self; 2] = [Self::Rest, Self::Rest03];
     /// The doors with an operation that streams a task which is there already.
-    pub const WATCH: [Self; 4] = [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03];
+    pub const WATCH: [Self; 6] = [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
 
     /// None: gRPC.
     pub fn dialect(self) -> Option<Dialect> {
         match self {
             Self::Gateway | Self::A2aGrpc => None,
-            Self::V1 => Some(Dialect::V1),
-            Self::V03 => Some(Dialect::V03),
+            Self::V1 | Self::Rest => Some(Dialect::V1),
+            Self::V03 | Self::Rest03 => Some(Dialect::V03),
             Self::Praison | Self::PraisonOwn => Some(Dialect::Praison),
         }
     }
@@ -186,8 +199,21 @@ impl Door {
         self.dialect() == Some(Dialect::Praison)
     }
 
+    pub fn is_rest(self) -> bool {
+        Self::REST.contains(&self)
+    }
+
+    /// Whether it speaks the dialect.
+    pub fn is(self, dialect: Dialect) -> bool {
+        self.dialect() == Some(dialect)
+    }
+
     fn path(self) -> &'static str {
-        if self == Self::PraisonOwn { "/praisonai/a2a" } else { "/a2a" }
+        match self {
+            Self::PraisonOwn => "/praisonai/a2a",
+            Self::Rest | Self::Rest03 => "",
+            _ => "/a2a",
+        }
     }
 }
 
@@ -326,8 +352,10 @@ pub struct ListQuery<'a> {
 pub struct Fault {
     /// None: a gRPC status.
     pub form: Option<Dialect>,
-    /// The gRPC or JSON-RPC code.
+    /// The gRPC or JSON-RPC code; REST 1.0's own, which is the HTTP status.
     pub code: i32,
+    /// The HTTP status of REST's; 0: an event of a 0.3 stream.
+    pub status: Option<u16>,
     pub message: String,
     /// Where the form has one.
     pub info: Option<Box<Info>>,

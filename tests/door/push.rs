@@ -167,16 +167,17 @@ impl Hook {
 
 impl Door {
     /// The doors with operations on configs.
-    pub const PUSH: [Self; 5] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn];
+    pub const PUSH: [Self; 7] =
+        [Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
     /// Those where a task has several configs.
-    pub const PUSH_A2A: [Self; 3] = [Self::A2aGrpc, Self::V1, Self::V03];
+    pub const PUSH_A2A: [Self; 5] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
     /// Those whose lists have pages.
-    pub const PUSH_PAGES: [Self; 2] = [Self::A2aGrpc, Self::V1];
+    pub const PUSH_PAGES: [Self; 3] = [Self::A2aGrpc, Self::V1, Self::Rest];
 }
 
 impl Client {
     fn push_method(&self, v1: &str, verb: &str) -> String {
-        if self.door == Door::V1 { v1.to_owned() } else { format!("tasks/pushNotificationConfig/{verb}") }
+        if self.door.is(Dialect::V1) { v1.to_owned() } else { format!("tasks/pushNotificationConfig/{verb}") }
     }
 
     pub async fn set_hook(&self, hook: &Hook) -> Result<Hook> {

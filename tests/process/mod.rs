@@ -70,6 +70,11 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// The system's id of it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
         let code = self.wait(LIMIT).code();

@@ -3,9 +3,10 @@
 # gateway that this script starts and stops. Usage: tests/seed/run.sh [path of the a2a-gateway binary]
 set -euo pipefail
 
-# What the A2AClient imports, and no more: the package's other dependencies serve agents, not clients.
+# What the A2AClient imports, and no more: the package's other dependencies serve agents, not clients. And what verifies
+# signatures of webhooks.
 readonly PACKAGES=(praisonaiagents==1.7.17)
-readonly NEEDED=(aiohttp==3.14.5 pydantic==2.14.3)
+readonly NEEDED=(aiohttp==3.14.5 pydantic==2.14.3 standardwebhooks==1.1.0)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -90,3 +90,37 @@ async fn dead_origins_leave_room_for_live_ones() {
         dead = others;
     }
 }
+
+#[tokio::test]
+async fn neither_a_new_origin_nor_one_that_stumbled_once_waits_behind_dead_ones() {
+    let rig = Rig::new();
+    let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
+    let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
+    let live = identity("me", "a");
+    rig.create(&live, vec![webhook(&live, "live")]).await.unwrap();
+    let claims = rig.dispatch(go(2000, Vec::new())).await.claims;
+    rig.dispatch(go(2000, all(&claims, &Verdict::Delivered))).await;
+    for n in 0..20 {
+        let task = identity("me", "a");
+        rig.create(&task, vec![webhook(&task, &format!("dead-{n}"))]).await.unwrap();
+    }
+    // Each dead one has failed once; half of what is not for reached ones is under way again.
+    let mut dead = rig.dispatch(go(2001, Vec::new())).await.claims;
+    for now in 2001..2006 {
+        dead = rig.dispatch(go(now, unreached(&dead, 3000))).await.claims;
+    }
+    assert!(dead.is_empty(), "all have been tried: {dead:?}");
+    assert_eq!(rig.dispatch(go(3000, Vec::new())).await.claims.len(), 2);
+
+    let new = identity("me", "a");
+    rig.create(&new, vec![webhook(&new, "new")]).await.unwrap();
+    let claims = rig.dispatch(go(3001, Vec::new())).await.claims;
+    assert_eq!(claims.iter().map(|claim| claim.delivery.task).collect::<Vec<_>>(), [new.id]);
+    rig.say(&live, 1, &["status"]).await;
+    let stumbles = rig.dispatch(go(3002, Vec::new())).await.claims;
+    assert_eq!(stumbles[0].delivery.task, live.id);
+    let again = rig.dispatch(go(3003, unreached(&stumbles, 3003))).await.claims;
+    assert_eq!(again.iter().map(|claim| claim.delivery.task).collect::<Vec<_>>(), [live.id]);
+    // Twice is no accident.
+    assert!(rig.dispatch(go(3004, unreached(&again, 3004))).await.claims.is_empty());
+}

@@ -248,7 +248,7 @@ const LEASE: i64 = 30_000;
 
 fn round(now: i64) -> Round {
     let lease = Duration::from_millis(LEASE.unsigned_abs());
-    Round { now, results: Vec::new(), take: 1000, lease, limits: limits() }
+    Round { now, jumped: 0, results: Vec::new(), take: 1000, lease, limits: limits() }
 }
 
 fn result(claim: &Claim, verdict: Verdict) -> Attempted {

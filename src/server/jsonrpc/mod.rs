@@ -15,14 +15,13 @@ use axum::{
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{Request, StatusCode, header};
 
 use self::{
     envelope::{Id, Refusal, write_failure, write_success},
     operations::{Failure, Operations, Reply},
 };
-use super::{Shared, observe::Observation, status, status::RpcError};
+use super::{Shared, observe::Observation, request, status, status::RpcError};
 use crate::{
     error::{Error, ErrorKind},
     task::Dialect,
@@ -55,17 +54,17 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
     let (head, body) = request.into_parts();
     let dialect = door.dialect();
     let mut seen = Observation::start(&shared.metrics, label(dialect), "unknown");
-    if !is_json(&head.headers) {
+    if !request::is_json(&head.headers) {
         let message = "the Content-Type must be application/json";
         let error = Error::new(ErrorKind::ContentTypeNotSupported, message);
         seen.fail(&error);
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status::jsonrpc(&error, dialect, ""));
     }
-    let body = match read(&shared, body).await {
+    let body = match request::body(&shared.settings, body).await {
         Ok(body) => body,
-        Err((code, message)) => {
+        Err(unread) => {
             seen.end("body_refused");
-            return refuse(code, &RpcError::invalid_request(&message));
+            return refuse(unread.status(), &RpcError::invalid_request(&format!("Invalid Request: {unread}")));
         }
     };
     let operations = Operations::new(&shared, door, agent, &head);
@@ -152,7 +151,8 @@ async fn one(
         }
         Ok((dialect, Reply::Updates(updates))) => {
             seen.at(label(dialect));
-            let writer = super::sse::Writer { dialect, id: request.id.clone(), method: request.method.into_owned() };
+            let writer =
+                super::sse::Writer::JsonRpc { dialect, id: request.id.clone(), method: request.method.into_owned() };
             let keep_alive = operations.sse_keep_alive();
             Done::Stream(Box::new(move |seen| super::sse::answer(*updates, writer, keep_alive, seen)))
         }
@@ -192,31 +192,6 @@ fn outcome(error: &RpcError) -> &'static str {
     }
 }
 
-/// Whether the body claims to be JSON: `application/json`, another type that ends in `+json`, or no type at all.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
-    let Ok(value) = value.to_str() else { return false };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.split_once('/') {
-        Some(("application", "json")) => true,
-        Some((kind, subtype)) => !kind.is_empty() && subtype.len() > "+json".len() && subtype.ends_with("+json"),
-        None => essence.is_empty(),
-    }
-}
-
-/// Reads the body, within its limits of size and time.
-async fn read(shared: &Shared, body: Body) -> Result<Bytes, (StatusCode, String)> {
-    let (limit, time) = (shared.settings.max_body, shared.settings.body_read_timeout);
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(cause)) if cause.is::<LengthLimitError>() => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("Invalid Request: the body is larger than {limit} bytes")))
-        }
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "Invalid Request: the body broke off".to_owned())),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, format!("Invalid Request: the body took longer than {time:?}"))),
-    }
-}
-
 /// The answer to what cannot be told the id of.
 fn refuse(code: StatusCode, error: &RpcError) -> Response {
     let mut out = BytesMut::new();
@@ -241,23 +216,6 @@ fn joined(answers: &[BytesMut]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_is_taken_under_its_many_names() {
-        let with = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            is_json(&headers)
-        };
-        assert!(is_json(&HeaderMap::new()));
-        for value in ["application/json", "Application/JSON; charset=utf-8", "application/a2a+json", "a/b+json;x=y", ""]
-        {
-            assert!(with(value), "{value}");
-        }
-        for value in ["text/plain", "application/x-www-form-urlencoded", "text/json2", "application/+json", "json"] {
-            assert!(!with(value), "{value}");
-        }
-    }
 
     #[test]
     fn answers_of_a_batch_are_an_array() {

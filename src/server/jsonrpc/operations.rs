@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, request::Parts};
+use http::request::Parts;
 use serde_json::{Value, value::RawValue};
 
 use super::{Door, envelope::Request};
@@ -18,18 +18,14 @@ use crate::{
         a2a::{Origin, Updates},
         caller,
         card::{Base, DOOR, PRAISON_DOOR},
+        request::{last_event_id, request_id},
     },
-    task::{Dialect, TaskId, id_problem},
+    task::{Dialect, TaskId},
     wire::{
         decode, encode,
         method::{Method, Operation, marks},
     },
 };
-
-/// Makes a send idempotent.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Where a stream is to resume.
-const LAST_EVENT_ID: &str = "last-event-id";
 
 /// What an operation gives.
 pub enum Reply {
@@ -224,57 +220,9 @@ fn older(remembered: Option<Dialect>) -> Dialect {
     }
 }
 
-fn request_id(headers: &HeaderMap) -> Result<String> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(String::new()) };
-    let text = value.to_str().map_err(|_| Error::invalid("Idempotency-Key", "must be ASCII text"))?;
-    match id_problem(text) {
-        Some(problem) => Err(Error::invalid("Idempotency-Key", problem)),
-        None => Ok(text.to_owned()),
-    }
-}
-
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    // A client that has seen no event yet may send the header without a value.
-    if text.is_empty() && value.is_empty() {
-        return Ok(None);
-    }
-    let sequence = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    sequence.map(Some).ok_or_else(|| Error::invalid("Last-Event-ID", "must be the id of an event: a number"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(name: &'static str, value: &[u8]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(name, http::HeaderValue::from_bytes(value).unwrap());
-        headers
-    }
-
-    #[test]
-    fn the_position_to_resume_from_is_a_number() {
-        assert_eq!(last_event_id(&HeaderMap::new()), Ok(None));
-        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"")), Ok(None));
-        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"0")), Ok(Some(0)));
-        assert_eq!(last_event_id(&headers(LAST_EVENT_ID, b"17")), Ok(Some(17)));
-        for value in [&b"-1"[..], b"+1", b"x", b"1.0", b"99999999999999999999", b"\xff"] {
-            let error = last_event_id(&headers(LAST_EVENT_ID, value)).unwrap_err();
-            assert_eq!(error.field_violations()[0].field, "Last-Event-ID");
-        }
-    }
-
-    #[test]
-    fn the_idempotency_key_is_bounded_text() {
-        assert_eq!(request_id(&HeaderMap::new()), Ok(String::new()));
-        assert_eq!(request_id(&headers(IDEMPOTENCY_KEY, b"k-1")), Ok("k-1".to_owned()));
-        for value in [&[b'x'; 257][..], b"\xff", b"a\tb"] {
-            let error = request_id(&headers(IDEMPOTENCY_KEY, value)).unwrap_err();
-            assert_eq!(error.field_violations()[0].field, "Idempotency-Key");
-        }
-    }
 
     #[test]
     fn a_slash_method_shows_only_older_dialects() {

@@ -91,7 +91,8 @@ const MIGRATIONS: [&str; 3] = [
     // Webhooks and their deliveries. A lane is there only while something of (webhook, task) is pending; it knows when
     // the first of that is due, and the claim on it. An origin knows when the next of its lanes can be claimed, `fresh`
     // for first attempts and `retry` for others, and NULL for none: a round then touches only origins that have
-    // something to claim, however many wait for receivers that do not answer. Of lanes, `held` is the webhook's state, and
+    // something to claim, however many wait for receivers that do not answer. Its `standing` is 0 if the last attempt
+    // reached it, 1 if that is not known or one failed, 2 if more failed. Of lanes, `held` is the webhook's state, and
     // `moved` says that its URL changed while the claim held.
     // `deliveries.settled` is when it was delivered or given up. `removed` lists webhooks that are gone and some of whose
     // deliveries are not yet. Keys of webhooks and origins are never used twice.
@@ -177,7 +178,7 @@ const MIGRATIONS: [&str; 3] = [
     CREATE TABLE origins (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
-        proven INTEGER NOT NULL DEFAULT 0,
+        standing INTEGER NOT NULL DEFAULT 1,
         failures INTEGER NOT NULL DEFAULT 0,
         open_for INTEGER NOT NULL DEFAULT 0,
         open_until INTEGER NOT NULL DEFAULT 0,
@@ -185,8 +186,8 @@ const MIGRATIONS: [&str; 3] = [
         fresh INTEGER,
         retry INTEGER
     ) STRICT;
-    CREATE INDEX origins_fresh ON origins (proven, fresh) WHERE fresh IS NOT NULL;
-    CREATE INDEX origins_retry ON origins (proven, retry) WHERE retry IS NOT NULL;
+    CREATE INDEX origins_fresh ON origins (standing, fresh) WHERE fresh IS NOT NULL;
+    CREATE INDEX origins_retry ON origins (standing, retry) WHERE retry IS NOT NULL;
     CREATE INDEX origins_open ON origins (open_until) WHERE open_for > 0;
     CREATE TABLE removed (webhook INTEGER PRIMARY KEY) STRICT;
     INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",

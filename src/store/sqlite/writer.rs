@@ -249,9 +249,7 @@ impl Group {
                 requeue::redeliver(&mut self.outbox, sql, owner, wanted).map(Done::Requeued)
             }
             Work::Dispatch(round) => round::dispatch(&mut self.outbox, sql, round).map(Done::Claims),
-            Work::PurgeDeliveries { cutoff, batch } => {
-                Ok(Done::Count(purge::purge(&mut self.outbox, sql, *cutoff, *batch)?))
-            }
+            Work::PurgeDeliveries { cutoff, batch } => Ok(Done::Count(purge::purge(sql, *cutoff, *batch)?)),
             Work::Probe => {
                 sql.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'probe'")?.execute([])?;
                 Ok(Done::Nothing)

@@ -227,6 +227,7 @@ impl Worker {
         }
         let results = mem::take(&mut self.results);
         let round = Round {
+            jumped: 0,
             now: (self.shared.clock)(),
             results: results.clone(),
             take,

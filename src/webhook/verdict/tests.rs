@@ -26,6 +26,7 @@ fn claim(tries: u32, failing_since: Option<i64>) -> Claim {
         health: Health { failing_since, ..Health::default() },
     };
     Claim {
+        proven: true,
         ticket: Ticket { lane: 3, token: 4 },
         delivery: DeliveryId { webhook: webhook.id, task: TaskId::mint(), sequence: 1 },
         webhook: Arc::new(webhook),

@@ -12,7 +12,7 @@ mod push;
 pub mod request;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(super) mod view;
 
 pub use push::{push_config, push_configs, push_deleted};
 
@@ -63,7 +63,7 @@ pub fn task_list(dialect: Dialect, list: &ListTasksResponse) -> Bytes {
 /// an agent's direct message shows as an artifact.
 pub fn event(dialect: Dialect, event: &Event) -> Option<Bytes> {
     let shown = match event.payload() {
-        Payload::Message(message) => message.role() != Role::User,
+        Payload::Message(_) => is_shown(event),
         Payload::Task(_) => dialect != Dialect::Praison || event.state != TaskState::Submitted,
         Payload::StatusUpdate(_) | Payload::ArtifactUpdate(_) => true,
     };
@@ -73,6 +73,11 @@ pub fn event(dialect: Dialect, event: &Event) -> Option<Bytes> {
         Dialect::Praison => Form::PraisonJson,
     };
     shown.then(|| event.form(form, |event| write(&In(dialect, event))))
+}
+
+/// Whether an event has a place in A2A's streams: a user's message has none.
+pub(super) fn is_shown(event: &Event) -> bool {
+    !matches!(event.payload(), Payload::Message(message) if message.role() == Role::User)
 }
 
 /// A direct reply as the task that PraisonAI's clients expect. The gateway keeps no task for such a reply, so the

@@ -206,7 +206,7 @@ impl Serialize for StatusEvent<'_> {
 }
 
 /// Whether the older dialects end their streams at this state: settled or interrupted (WIRE 3.7).
-fn ends_stream(state: TaskState) -> bool {
+pub(in crate::wire) fn ends_stream(state: TaskState) -> bool {
     match state {
         TaskState::Unspecified | TaskState::Submitted | TaskState::Working => false,
         TaskState::Completed

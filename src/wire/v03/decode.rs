@@ -78,7 +78,7 @@ pub fn part(part: v03::Part) -> v1::Part {
 
 /// A file's bytes: those of the field, or what they are the base64 text of. Two of the three SDKs put the text there; a
 /// file that is itself such a text is rarer than they are.
-fn file_bytes(bytes: Bytes) -> Bytes {
+pub(super) fn file_bytes(bytes: Bytes) -> Bytes {
     match STANDARD.decode(&bytes) {
         Ok(decoded) => decoded.into(),
         Err(_) => bytes,

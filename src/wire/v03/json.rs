@@ -61,7 +61,7 @@ fn read<T: DeserializeOwned>(json: Value) -> Result<T, String> {
 }
 
 #[expect(clippy::expect_used, reason = "the generated types have text keys and serialize to any JSON value")]
-fn write(value: &impl serde::Serialize) -> Value {
+pub(super) fn write(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("serializable to JSON")
 }
 

@@ -104,6 +104,7 @@ impl Running {
     /// What a dispatcher does in a round: claims the first delivery of each lane, and records the same of all.
     async fn dispatch(&self, verdict: Verdict, attempt: Attempt) -> usize {
         let round = |results| Round {
+            jumped: 0,
             now: 4_000_000_000_000,
             results,
             take: 10,

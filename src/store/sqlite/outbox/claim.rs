@@ -1,8 +1,8 @@
 //! Claims what is due, within the limits.
 //!
 //! Origins take turns, those that have waited longest first; within an origin the lane that has waited longest is first.
-//! Only origins that have something to claim are looked at, in four ranges of two indexes: reached ones and others, first
-//! attempts and later ones. A range whose limit is used up is not looked at.
+//! Only origins that have something to claim are looked at, in ranges of two indexes: by how origins stand, and
+//! first attempts and later ones apart. A range whose limit is used up is not looked at.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,7 +12,10 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{State, lanes, origins};
+use super::{
+    State, lanes,
+    origins::{self, Standing},
+};
 use crate::{
     store::{
         Claim, Claims, Limits, Round, Ticket,
@@ -21,48 +24,60 @@ use crate::{
     task::{DeliveryId, TaskId, Webhook},
 };
 
-/// Claims under way, those that are not first attempts, and those to origins that were not reached.
-const UNDER_WAY: &str = "SELECT count(*), coalesce(sum(lanes.retry), 0), coalesce(sum(1 - proven), 0)
+/// Claims under way; of them those that are not first attempts, those to origins that were not reached of late, and those
+/// to failing ones.
+const UNDER_WAY: &str = "SELECT count(*), coalesce(sum(lanes.retry), 0), coalesce(sum(standing <> 0), 0),
+        coalesce(sum(standing = 2), 0)
      FROM lanes CROSS JOIN origins ON origins.key = lanes.origin WHERE token IS NOT NULL";
 
-const ORIGINS_FRESH: &str = "SELECT fresh, key FROM origins WHERE proven = ?1 AND fresh <= ?2 ORDER BY fresh LIMIT ?3";
-const ORIGINS_RETRY: &str = "SELECT retry, key FROM origins WHERE proven = ?1 AND retry <= ?2 ORDER BY retry LIMIT ?3";
+const ORIGINS_FRESH: &str =
+    "SELECT fresh, key FROM origins WHERE standing = ?1 AND fresh <= ?2 ORDER BY fresh LIMIT ?3";
+const ORIGINS_RETRY: &str =
+    "SELECT retry, key FROM origins WHERE standing = ?1 AND retry <= ?2 ORDER BY retry LIMIT ?3";
 
 /// Lanes of origin `?1` that are due.
 const WAITING: &str = "SELECT due, key, webhook, task FROM lanes
      WHERE origin = ?1 AND retry = ?2 AND held = 0 AND token IS NULL AND due <= ?3 ORDER BY due LIMIT ?4";
 
 const NEXT_LEASE: &str = "SELECT min(until) FROM lanes WHERE token IS NOT NULL";
-const NEXT_FRESH: &str = "SELECT min(fresh) FROM origins WHERE proven = ?1 AND fresh > ?2";
-const NEXT_RETRY: &str = "SELECT min(retry) FROM origins WHERE proven = ?1 AND retry > ?2";
+const NEXT_FRESH: &str = "SELECT min(fresh) FROM origins WHERE standing = ?1 AND fresh > ?2";
+const NEXT_RETRY: &str = "SELECT min(retry) FROM origins WHERE standing = ?1 AND retry > ?2";
 
 /// What may still be claimed.
 struct Room {
     total: usize,
     retries: usize,
     unproven: usize,
+    failing: usize,
 }
 
 impl Room {
     fn new(sql: &Connection, limits: &Limits, take: usize) -> rusqlite::Result<Self> {
-        let (total, retries, unproven): (usize, usize, usize) =
-            sql.prepare_cached(UNDER_WAY)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let (total, retries, unproven, failing): (usize, usize, usize, usize) = sql
+            .prepare_cached(UNDER_WAY)?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         Ok(Self {
             total: limits.total.saturating_sub(total).min(take),
             retries: limits.retries.saturating_sub(retries),
             unproven: limits.unproven.saturating_sub(unproven),
+            failing: limits.unproven.div_ceil(2).saturating_sub(failing),
         })
     }
 
-    fn of(&self, proven: bool, retry: bool) -> usize {
-        let unproven = if proven { usize::MAX } else { self.unproven };
+    fn of(&self, standing: Standing, retry: bool) -> usize {
+        let standing = match standing {
+            Standing::Reached => usize::MAX,
+            Standing::Doubtful => self.unproven,
+            Standing::Failing => self.unproven.min(self.failing),
+        };
         let retries = if retry { self.retries } else { usize::MAX };
-        self.total.min(unproven).min(retries)
+        self.total.min(standing).min(retries)
     }
 
-    fn take(&mut self, proven: bool, retry: bool) {
+    fn take(&mut self, standing: Standing, retry: bool) {
         self.total -= 1;
-        self.unproven -= usize::from(!proven);
+        self.unproven -= usize::from(standing != Standing::Reached);
+        self.failing -= usize::from(standing == Standing::Failing);
         self.retries -= usize::from(retry);
     }
 }
@@ -95,36 +110,32 @@ impl Claiming<'_> {
     fn pass(&mut self) -> Result<bool, Failure> {
         let origins = origins_due(self.sql, &self.room, self.state.clock, self.room.total)?;
         let share = self.room.total.checked_div(origins.len()).unwrap_or(0).max(1);
-        for (origin, proven) in &origins {
-            self.origin(*origin, *proven, share)?;
+        for (origin, standing) in &origins {
+            self.origin(*origin, *standing, share)?;
         }
         Ok(!origins.is_empty())
     }
 
     /// Claims up to `share` lanes of an origin. It is up to date afterwards, whether there were any or not.
-    fn origin(&mut self, origin: i64, proven: bool, share: usize) -> Result<(), Failure> {
-        let room = origins::measure(self.sql, origin, &self.round.limits)?;
-        let share = share.min(room);
+    fn origin(&mut self, origin: i64, standing: Standing, share: usize) -> Result<(), Failure> {
+        let found = origins::room(self.sql, origin, &self.round.limits, self.state.clock)?;
+        let Some(room) = found else { return Ok(origins::measure(self.sql, origin, &self.round.limits)?) };
         let mut waiting = Vec::new();
         for retry in [false, true] {
-            let limit = share.min(self.room.of(proven, retry));
+            let limit = share.min(room.left).min(self.room.of(standing, retry));
             if limit > 0 {
                 self.waiting(origin, retry, limit, &mut waiting)?;
             }
         }
         waiting.sort_unstable();
-        let open: Option<bool> = self
-            .sql
-            .prepare_cached("SELECT open_for > 0 FROM origins WHERE key = ?1 AND open_until <= ?2")?
-            .query_row([origin, self.state.clock], |row| row.get(0))
-            .optional()?;
-        let Some(probe) = open else { return Ok(()) };
-        for lane in waiting.into_iter().take(share) {
-            if self.room.of(proven, lane.retry) > 0 && self.lane(&lane, probe)? {
-                self.room.take(proven, lane.retry);
+        let mut claimed = 0;
+        for lane in waiting.into_iter().take(share.min(room.left)) {
+            if self.room.of(standing, lane.retry) > 0 && self.lane(&lane, standing, room.open)? {
+                self.room.take(standing, lane.retry);
+                claimed += 1;
             }
         }
-        origins::measure(self.sql, origin, &self.round.limits)?;
+        origins::fill(self.sql, origin, claimed >= room.left)?;
         Ok(())
     }
 
@@ -140,7 +151,7 @@ impl Claiming<'_> {
     }
 
     /// Claims the head of a lane. False: there is none.
-    fn lane(&mut self, lane: &Waiting, probe: bool) -> Result<bool, Failure> {
+    fn lane(&mut self, lane: &Waiting, standing: Standing, probe: bool) -> Result<bool, Failure> {
         let head = lanes::head(self.sql, lane.webhook, lane.task)?;
         let task: Option<TaskId> = self
             .sql
@@ -159,6 +170,7 @@ impl Claiming<'_> {
             ticket: Ticket { lane: lane.key, token },
             delivery: DeliveryId { webhook: webhook.id, task, sequence: head.sequence },
             webhook,
+            proven: standing == Standing::Reached,
             number: head.attempts + 1,
             tries: head.tries,
             created: head.created,
@@ -190,8 +202,8 @@ impl Claiming<'_> {
         let mut next: Option<i64> = self.sql.prepare_cached(NEXT_LEASE)?.query_row([], |row| row.get(0))?;
         for statement in [NEXT_FRESH, NEXT_RETRY] {
             let mut statement = self.sql.prepare_cached(statement)?;
-            for proven in [true, false] {
-                let found: Option<i64> = statement.query_row(params![proven, now], |row| row.get(0))?;
+            for standing in Standing::ALL {
+                let found: Option<i64> = statement.query_row(params![standing.code(), now], |row| row.get(0))?;
                 next = next.into_iter().chain(found).min();
             }
         }
@@ -199,25 +211,27 @@ impl Claiming<'_> {
     }
 }
 
-/// Origins with something that may be claimed now, and whether they were reached; those that have waited longest first.
-fn origins_due(sql: &Connection, room: &Room, now: i64, limit: usize) -> rusqlite::Result<Vec<(i64, bool)>> {
-    let mut found: Vec<(i64, i64, bool)> = Vec::new();
-    for (proven, retry) in [(true, false), (true, true), (false, false), (false, true)] {
-        let limit = limit.min(room.of(proven, retry));
-        if limit > 0 {
-            let mut statement = sql.prepare_cached(if retry { ORIGINS_RETRY } else { ORIGINS_FRESH })?;
-            let rows =
-                statement.query_map(params![proven, now, limit], |row| Ok((row.get(0)?, row.get(1)?, proven)))?;
-            for row in rows {
-                found.push(row?);
+/// Origins with something that may be claimed now, and how they stand; those that have waited longest first.
+fn origins_due(sql: &Connection, room: &Room, now: i64, limit: usize) -> rusqlite::Result<Vec<(i64, Standing)>> {
+    let mut found = Vec::new();
+    for standing in Standing::ALL {
+        for (retry, query) in [(false, ORIGINS_FRESH), (true, ORIGINS_RETRY)] {
+            let limit = limit.min(room.of(standing, retry));
+            if limit > 0 {
+                let mut statement = sql.prepare_cached(query)?;
+                let rows = statement
+                    .query_map(params![standing.code(), now, limit], |row| Ok((row.get(0)?, row.get(1)?, standing)))?;
+                for row in rows {
+                    found.push(row?);
+                }
             }
         }
     }
-    found.sort_unstable();
+    found.sort_unstable_by_key(|(due, origin, _): &(i64, i64, Standing)| (*due, *origin));
     let mut seen = BTreeSet::new();
     found.retain(|(_, origin, _)| seen.insert(*origin));
     found.truncate(limit);
-    Ok(found.into_iter().map(|(_, origin, proven)| (origin, proven)).collect())
+    Ok(found.into_iter().map(|(_, origin, standing)| (origin, standing)).collect())
 }
 
 /// A lane that can be claimed.

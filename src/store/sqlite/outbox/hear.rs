@@ -26,6 +26,10 @@ pub struct Ear {
 /// The webhooks of task `?1`.
 const OF_TASK: &str = "SELECT key, origin, state, events FROM webhooks WHERE task_key = ?1 AND state <= 1";
 
+/// The webhooks of agents as a whole. The index has no others.
+const OF_AGENTS: &str = "SELECT owner, agent, key, origin, state, events FROM webhooks INDEXED BY webhooks_of_agents
+     WHERE task = '' AND state <= 1";
+
 /// Writes what webhooks are to hear of events. `own`: whether the task has webhooks of its own.
 pub fn hear(
     state: &mut State,
@@ -73,9 +77,7 @@ fn ears(state: &mut State, sql: &Connection) -> rusqlite::Result<Arc<Ears>> {
         return Ok(ears.clone());
     }
     let mut ears = Ears::default();
-    let mut statement = sql.prepare_cached(
-        "SELECT owner, agent, key, origin, state, events FROM webhooks WHERE task = '' AND state <= 1 ORDER BY key",
-    )?;
+    let mut statement = sql.prepare_cached(OF_AGENTS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (owner, agent): (String, String) = (row.get(0)?, row.get(1)?);
@@ -92,4 +94,4 @@ fn ear(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Ear> {
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 1] = [OF_TASK];
+pub const PLANNED: [&str; 2] = [OF_TASK, OF_AGENTS];

@@ -69,6 +69,8 @@ pub struct Claimed {
     pub origin: i64,
     /// The delivery that was claimed.
     pub delivery: i64,
+    /// The webhook's URL changed since.
+    pub moved: bool,
 }
 
 /// What a lane is after its claim.
@@ -134,7 +136,7 @@ fn remove(sql: &Connection, statement: &str, key: i64) -> rusqlite::Result<()> {
     origins.sort_unstable();
     origins.dedup();
     for origin in origins {
-        origins::empty(sql, origin)?;
+        origins::refresh(sql, origin)?;
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ impl State {
         touched.sort_unstable();
         touched.dedup();
         for origin in touched {
-            origins::empty(sql, origin)?;
+            origins::refresh(sql, origin)?;
         }
         // Tokens are never used twice: each process has its own range.
         Ok(Self { keys, per_task, ears: None, clock, noted: clock, token: epoch << 32, due: false })

@@ -3,17 +3,49 @@
 //! An origin's `fresh` and `retry` say when the next of its lanes can be claimed, so that rounds find origins with work
 //! without looking at the others. They are brought up to date whenever a lane or the circuit changes.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::Limits;
 
-/// When the next lane of origin `?1` can be claimed: two seeks.
-const REFRESH: &str = "UPDATE origins SET
-        fresh = CASE WHEN full THEN NULL ELSE max(open_until, (SELECT min(due) FROM lanes
-            WHERE origin = ?1 AND retry = 0 AND held = 0 AND token IS NULL)) END,
-        retry = CASE WHEN full THEN NULL ELSE max(open_until, (SELECT min(due) FROM lanes
-            WHERE origin = ?1 AND retry = 1 AND held = 0 AND token IS NULL)) END
+/// How an origin stands. Dead ones stay among the failing: what was never tried, and what stumbles once, does not wait
+/// behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The last attempt reached it.
+    Reached,
+    /// It was never tried; or it was reached before, and the last attempt did not.
+    Doubtful,
+    /// It was not reached by the last two attempts, or by the only one.
+    Failing,
+}
+
+impl Standing {
+    pub const ALL: [Self; 3] = [Self::Reached, Self::Doubtful, Self::Failing];
+
+    /// The column `origins.standing`.
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Reached => 0,
+            Self::Doubtful => 1,
+            Self::Failing => 2,
+        }
+    }
+}
+
+/// When the next lane of origin `?1` can be claimed, which has room: two seeks.
+const REFRESH: &str = "UPDATE origins SET full = 0,
+        fresh = max(open_until, (SELECT min(due) FROM lanes
+            WHERE origin = ?1 AND retry = 0 AND held = 0 AND token IS NULL)),
+        retry = max(open_until, (SELECT min(due) FROM lanes
+            WHERE origin = ?1 AND retry = 1 AND held = 0 AND token IS NULL))
      WHERE key = ?1";
+
+const FULL: &str = "UPDATE origins SET full = 1, fresh = NULL, retry = NULL WHERE key = ?1";
+
+/// Whether the circuit of origin `?1` is open, whether anything may be claimed at `?2`, and how much is under way.
+const ROOM: &str = "SELECT open_for > 0, open_until <= ?2,
+        (SELECT count(*) FROM lanes WHERE token IS NOT NULL AND origin = ?1)
+     FROM origins WHERE key = ?1";
 
 /// Finds an origin, or makes it.
 pub fn find_or_make(sql: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -50,42 +82,58 @@ pub fn sooner(sql: &Connection, key: i64, due: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// After lanes of it changed.
+/// After lanes of it changed, or claims of it have gone. Where it is full after all, the next round that wants something
+/// of it finds that out.
 pub fn refresh(sql: &Connection, key: i64) -> rusqlite::Result<()> {
-    sql.prepare_cached(REFRESH)?.execute([key])?;
-    Ok(())
+    fill(sql, key, false)
 }
 
-/// After claims of it may have gone. Whether it is full is found out by the next round that wants something of it.
-pub fn empty(sql: &Connection, key: i64) -> rusqlite::Result<()> {
-    sql.prepare_cached("UPDATE origins SET full = 0 WHERE key = ?1 AND full = 1")?.execute([key])?;
-    refresh(sql, key)
+/// What may be claimed of an origin.
+pub struct Room {
+    /// Claims that it may have besides those under way.
+    pub left: usize,
+    /// Its circuit is open: what is claimed is a probe.
+    pub open: bool,
 }
 
-/// After claims of it changed. Returns how many more it may have.
-pub fn measure(sql: &Connection, key: i64, limits: &Limits) -> rusqlite::Result<usize> {
-    let under_way: usize = sql
-        .prepare_cached("SELECT count(*) FROM lanes WHERE token IS NOT NULL AND origin = ?1")?
-        .query_row([key], |row| row.get(0))?;
-    let open = sql
-        .prepare_cached("SELECT open_for > 0 FROM origins WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?
-        .unwrap_or(false);
+/// How much may be claimed of an origin. None: nothing before a later time.
+pub fn room(sql: &Connection, key: i64, limits: &Limits, now: i64) -> rusqlite::Result<Option<Room>> {
+    let found: Option<(bool, bool, usize)> = sql
+        .prepare_cached(ROOM)?
+        .query_row([key, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    Ok(found.filter(|(_, now, _)| *now).map(|(open, _, under_way)| Room { left: left(limits, open, under_way), open }))
+}
+
+fn left(limits: &Limits, open: bool, under_way: usize) -> usize {
     let most = if open { 1 } else { limits.per_origin };
-    let room = most.saturating_sub(under_way);
-    sql.prepare_cached("UPDATE origins SET full = ?2 WHERE key = ?1 AND full <> ?2")?
-        .execute(params![key, room == 0])?;
-    refresh(sql, key)?;
-    Ok(room)
+    most.saturating_sub(under_way)
+}
+
+/// After claims of it changed.
+pub fn measure(sql: &Connection, key: i64, limits: &Limits) -> rusqlite::Result<()> {
+    let found: Option<(bool, usize)> =
+        sql.prepare_cached(ROOM)?.query_row([key, 0], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
+    let Some((open, under_way)) = found else { return Ok(()) };
+    if left(limits, open, under_way) > 0 {
+        return fill(sql, key, false);
+    }
+    fill(sql, key, true)
+}
+
+/// After it was found out whether it is full.
+pub fn fill(sql: &Connection, key: i64, full: bool) -> rusqlite::Result<()> {
+    let statement = if full { FULL } else { REFRESH };
+    sql.prepare_cached(statement)?.execute([key])?;
+    Ok(())
 }
 
 /// Notes whether an attempt reached it. A probe is one that was claimed while the circuit was open.
 pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Limits, now: i64) -> rusqlite::Result<()> {
     if reached {
         sql.prepare_cached(
-            "UPDATE origins SET proven = 1, failures = 0, open_for = 0, open_until = 0
-             WHERE key = ?1 AND (proven = 0 OR failures > 0 OR open_for > 0)",
+            "UPDATE origins SET standing = 0, failures = 0, open_for = 0, open_until = 0
+             WHERE key = ?1 AND (standing > 0 OR failures > 0 OR open_for > 0)",
         )?
         .execute([key])?;
         return Ok(());
@@ -94,7 +142,8 @@ pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Lim
     let longest = millis(limits.circuit_open_max).min(i64::MAX / 4);
     let failures: Option<(u32, i64)> = sql
         .prepare_cached(
-            "UPDATE origins SET proven = 0, failures = failures + 1 WHERE key = ?1 RETURNING failures, open_for",
+            "UPDATE origins SET standing = CASE standing WHEN 0 THEN 1 ELSE 2 END, failures = failures + 1
+             WHERE key = ?1 RETURNING failures, open_for",
         )?
         .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -114,4 +163,4 @@ pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Lim
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 1] = [REFRESH];
+pub const PLANNED: [&str; 3] = [REFRESH, FULL, ROOM];

@@ -6,7 +6,8 @@ use super::{claim, contents, hear, lanes, origins, purge, read, requeue, round};
 use crate::store::sqlite::schema;
 
 /// Indexes that are gone through as a whole: they hold only what the query counts, or what is under way.
-const COUNTED: [&str; 4] = ["deliveries_pending", "deliveries_failed", "origins_open", "lanes_leased"];
+const COUNTED: [&str; 5] =
+    ["deliveries_pending", "deliveries_failed", "origins_open", "lanes_leased", "webhooks_of_agents"];
 
 fn plan(sql: &Connection, statement: &str) -> Vec<String> {
     let mut explained = sql.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();

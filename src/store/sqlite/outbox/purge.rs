@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
-use super::{State, lanes, origins};
+use super::{lanes, origins};
 use crate::store::sqlite::{read, webhooks::config};
 
 /// Deliveries that removing a webhook takes along at once.
@@ -27,11 +27,11 @@ const NEEDED: &str = "SELECT min((SELECT sequence FROM deliveries
      FROM lanes WHERE lanes.task = ?1";
 
 /// See `Outbox::purge_deliveries`.
-pub fn purge(state: &mut State, sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<usize> {
+pub fn purge(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<usize> {
     let mut removed = remove(sql, SETTLED, params![cutoff, batch])?;
     removed += abandoned(sql, cutoff, batch.saturating_sub(removed))?;
     removed += leftovers(sql, batch.saturating_sub(removed))?;
-    Ok(removed + of_no_task(state, sql, cutoff, batch)?)
+    Ok(removed + of_no_task(sql, cutoff, batch)?)
 }
 
 /// Removes the deliveries that a query finds, with their attempts.
@@ -95,13 +95,12 @@ fn leftovers(sql: &Connection, batch: usize) -> rusqlite::Result<usize> {
 }
 
 /// Webhooks of tasks that never were.
-fn of_no_task(state: &mut State, sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<usize> {
+fn of_no_task(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<usize> {
     let mut found =
         sql.prepare_cached("SELECT key FROM webhooks WHERE task <> '' AND task_key IS NULL AND updated < ?1 LIMIT ?2")?;
     let found = found.query_map(params![cutoff, batch], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
     for key in &found {
         config::remove(sql, *key)?;
-        state.forget_ears();
     }
     Ok(found.len())
 }

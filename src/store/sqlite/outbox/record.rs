@@ -24,7 +24,7 @@ pub fn record(
 ) -> rusqlite::Result<bool> {
     let lane = sql
         .prepare_cached(
-            "SELECT key, webhook, task, origin, delivery, probe, moved FROM lanes WHERE key = ?1 AND token = ?2",
+            "SELECT key, webhook, task, origin, delivery, moved, probe FROM lanes WHERE key = ?1 AND token = ?2",
         )?
         .query_row([result.ticket.lane, result.ticket.token], |row| {
             let claimed = Claimed {
@@ -33,15 +33,17 @@ pub fn record(
                 task: row.get(2)?,
                 origin: row.get(3)?,
                 delivery: row.get(4)?,
+                moved: row.get(5)?,
             };
-            Ok((claimed, row.get::<_, bool>(5)?, row.get::<_, bool>(6)?))
+            Ok((claimed, row.get::<_, bool>(6)?))
         })
         .optional()?;
-    let Some((claimed, probe, moved)) = lane else { return Ok(false) };
+    let Some((claimed, probe)) = lane else { return Ok(false) };
     let now = state.clock;
     let released = result.verdict == Verdict::Released;
     // What a URL said that the webhook no longer has decides nothing, unless it took the delivery.
-    let verdict = if moved && result.verdict != Verdict::Delivered { &Verdict::Released } else { &result.verdict };
+    let verdict =
+        if claimed.moved && result.verdict != Verdict::Delivered { &Verdict::Released } else { &result.verdict };
     delivery(sql, claimed, verdict, result.attempt.as_ref().filter(|_| !released), now)?;
     match verdict {
         Verdict::Released => {}

@@ -14,13 +14,15 @@ use crate::store::{Claims, Limits, Round, sqlite::Failure};
 
 /// Claims whose time is over at `?1`.
 const EXPIRED: &str =
-    "SELECT key, webhook, task, origin, delivery, due FROM lanes WHERE token IS NOT NULL AND until <= ?1";
+    "SELECT key, webhook, task, origin, delivery, moved, due FROM lanes WHERE token IS NOT NULL AND until <= ?1";
 
 /// What the results of a round changed.
 #[derive(Default)]
 pub struct Changes {
     /// Origins with other lanes or claims than before.
     pub origins: BTreeSet<i64>,
+    /// Those of them that may be of no webhook any longer.
+    pub left: BTreeSet<i64>,
     /// Lanes whose head became due.
     pub due: BTreeSet<i64>,
 }
@@ -31,6 +33,9 @@ impl Changes {
         let freed = lanes::free(sql, claimed, due, now)?;
         self.origins.insert(claimed.origin);
         self.origins.extend(freed.origin);
+        if claimed.moved {
+            self.left.insert(claimed.origin);
+        }
         if freed.due {
             self.due.insert(claimed.lane);
         }
@@ -74,8 +79,9 @@ fn expire(state: &State, sql: &Connection, changes: &mut Changes) -> rusqlite::R
             task: row.get(2)?,
             origin: row.get(3)?,
             delivery: row.get(4)?,
+            moved: row.get(5)?,
         };
-        Ok((claimed, row.get(5)?))
+        Ok((claimed, row.get(6)?))
     })?;
     let expired = expired.collect::<rusqlite::Result<Vec<_>>>()?;
     for (claimed, due) in expired {
@@ -87,6 +93,8 @@ fn expire(state: &State, sql: &Connection, changes: &mut Changes) -> rusqlite::R
 fn finish_origins(sql: &Connection, limits: &Limits, changes: &Changes) -> rusqlite::Result<()> {
     for origin in &changes.origins {
         origins::measure(sql, *origin, limits)?;
+    }
+    for origin in &changes.left {
         origins::tidy(sql, *origin)?;
     }
     Ok(())

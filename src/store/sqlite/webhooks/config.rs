@@ -96,8 +96,15 @@ fn insert(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webh
     if let Some(task) = task_key {
         mark(sql, task)?;
     }
-    state.forget_ears();
+    forget_ears(state, &webhook.task);
     Ok(webhook.clone())
+}
+
+/// After a change of a webhook: those of agents are kept in memory.
+fn forget_ears(state: &mut State, task: &str) {
+    if task.is_empty() {
+        state.forget_ears();
+    }
 }
 
 /// The task that a webhook is of, if it exists and is its owner's.
@@ -120,7 +127,9 @@ fn mark(sql: &Connection, task: i64) -> rusqlite::Result<()> {
 fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
     let Webhook { owner, agent, task, .. } = webhook;
     let mut statement = if task.is_empty() {
-        sql.prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND agent = ?2 AND task = ''")?
+        sql.prepare_cached(
+            "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_agents WHERE owner = ?1 AND agent = ?2 AND task = ''",
+        )?
     } else {
         sql.prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2")?
     };
@@ -134,7 +143,7 @@ fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Op
         return Ok(());
     }
     let count: usize = sql
-        .prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND task <> '' AND task_key IS NULL")?
+        .prepare_cached("SELECT count(*) FROM webhooks INDEXED BY webhooks_of_no_task WHERE owner = ?1 AND task <> '' AND task_key IS NULL")?
         .query_row([&**owner], |row| row.get(0))?;
     if count >= OF_NO_TASK {
         return Err(limit(OF_NO_TASK, format_args!("tasks that do not exist")));
@@ -224,33 +233,35 @@ fn write(state: &mut State, sql: &Connection, existing: Stored, mut changed: Web
         origins::refresh(sql, origin_before)?;
         origins::tidy(sql, origin_before)?;
     }
-    state.forget_ears();
+    forget_ears(state, &changed.task);
     Ok(changed)
 }
 
 /// Stops sending to a webhook because of what its receiver answered.
 pub fn disable(state: &mut State, sql: &Connection, webhook: i64, to: WebhookState) -> rusqlite::Result<()> {
-    let origin: Option<i64> = sql
-        .prepare_cached("UPDATE webhooks SET state = ?2, disabled = ?3 WHERE key = ?1 AND state <= 1 RETURNING origin")?
-        .query_row(params![webhook, state_code(to), state.clock()], |row| row.get(0))
+    let disabled: Option<(i64, String)> = sql
+        .prepare_cached(
+            "UPDATE webhooks SET state = ?2, disabled = ?3 WHERE key = ?1 AND state <= 1 RETURNING origin, task",
+        )?
+        .query_row(params![webhook, state_code(to), state.clock()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some(origin) = origin {
+    if let Some((origin, task)) = disabled {
         lanes::hold(sql, webhook, state_code(to))?;
         origins::refresh(sql, origin)?;
-        state.forget_ears();
+        forget_ears(state, &task);
     }
     Ok(())
 }
 
 /// See `Webhooks::delete_webhook`.
 pub fn delete(state: &mut State, sql: &Connection, owner: &str, id: WebhookId) -> Result<bool, Failure> {
-    let key: Option<i64> = sql
-        .prepare_cached("SELECT key FROM webhooks WHERE id = ?1 AND owner = ?2")?
-        .query_row(params![id.to_bytes(), owner], |row| row.get(0))
+    let found: Option<(i64, String)> = sql
+        .prepare_cached("SELECT key, task FROM webhooks WHERE id = ?1 AND owner = ?2")?
+        .query_row(params![id.to_bytes(), owner], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(key) = key else { return Ok(false) };
+    let Some((key, task)) = found else { return Ok(false) };
     remove(sql, key)?;
-    state.forget_ears();
+    forget_ears(state, &task);
     Ok(true)
 }
 

@@ -190,6 +190,7 @@ impl State {
             self.tokens += 1;
             lane.claimed = Some((self.tokens, now + i64::try_from(lease.as_millis()).unwrap()));
             claims.push(Claim {
+                proven: true,
                 ticket: Ticket { lane: id, token: self.tokens },
                 delivery: DeliveryId { webhook: lane.webhook.id, task: lane.task, sequence: lane.waiting[0] },
                 webhook: lane.webhook.clone(),
