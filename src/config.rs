@@ -95,6 +95,8 @@ pub struct Server {
     pub auth_required_idle: Duration,
     /// Whether agent cards are readable by clients of all dialects, not only of A2A 1.0.
     pub merged_card: bool,
+    /// The origins whose pages may use the doors; `*`: all.
+    pub cors_origins: Vec<String>,
 }
 
 /// The database.
@@ -258,6 +260,7 @@ fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Optio
         sse_keepalive: r.read("server.sse_keepalive", |v| v.duration(100 * MS..=4 * SECOND))?,
         auth_required_idle: r.read("server.auth_required_idle", |v| v.duration(100 * MS..=DAY))?,
         merged_card: r.read("server.merged_card", Value::boolean)?,
+        cors_origins: r.read("server.cors_origins", Value::origins)?,
     };
     let store = Store {
         data_dir: r.read("store.data_dir", Value::path)?,

@@ -180,6 +180,7 @@ fn store_settings(config: &Config) -> SqliteSettings {
         batch_max: store.batch_max,
         max_size: store.max_size.unwrap_or(0),
         webhooks_per_task: webhooks.per_task,
+        webhooks_enabled: webhooks.enabled,
         keys: Keys::new(webhooks.secret_key.as_ref().map(|key| key.0), &previous),
     }
 }
@@ -207,6 +208,7 @@ fn server_settings(config: &Config) -> server::Settings {
     server::Settings {
         public_url: server.public_url.clone(),
         merged_card: server.merged_card,
+        cors_origins: server.cors_origins.clone(),
         max_body: server.max_body,
         max_batch: server.max_batch,
         max_connections: server.max_connections,

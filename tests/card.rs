@@ -217,7 +217,9 @@ async fn the_gateway_says_that_it_is_alive_ready_and_what_it_is() {
 #[tokio::test]
 async fn metrics_count_requests_tasks_watchers_and_commits() {
     let gateway = Gateway::start().await;
-    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::V03, Door::PraisonOwn, Door::Rest, Door::Rest03] {
+    for door in
+        [Door::Gateway, Door::A2aGrpc, Door::V1, Door::V03, Door::PraisonOwn, Door::Rest, Door::Rest03, Door::Grpc03]
+    {
         let client = gateway.client(door);
         client.send(say("hello")).await.unwrap();
         client.get("unknown", None).await.unwrap_err();
@@ -248,6 +250,7 @@ async fn metrics_count_requests_tasks_watchers_and_commits() {
         ("jsonrpc-praisonai", "SendMessage"),
         ("rest-1.0", "SendMessage"),
         ("rest-0.3", "SendMessage"),
+        ("a2a-grpc-0.3", "SendMessage"),
     ] {
         for (method, outcome) in [(send, "ok"), ("GetTask", "task_not_found")] {
             let name = format!(r#"a2a_gateway_requests_total{{door="{door}",method="{method}",outcome="{outcome}"}}"#);

@@ -46,7 +46,7 @@ async fn a_stream_begins_with_the_task_and_ends_with_its_last_status() {
     let gateway = Gateway::start().await;
     for door in Door::ALL {
         let items = gateway.client(door).stream(say("burst: 3")).await.unwrap().rest().await;
-        let last = |last: bool| (door.dialect().is_some() && !door.is(Dialect::V1)).then_some(last);
+        let last = |last: bool| (door.is_v03() || door.is_praison()).then_some(last);
         let mut expected = vec![What::Status { state: Working, said: String::new(), last: last(false) }];
         expected.extend((1..=3).map(|i| What::Artifact {
             text: format!("chunk {i}/3\n"),
@@ -260,8 +260,9 @@ async fn the_history_comes_as_long_as_asked_for() {
     for door in Door::ALL {
         let client = gateway.client(door).seeing(door);
         let whole = ["user: ask: Who?", "agent: Who?", "user: Bob"];
-        // In the contract of 0.3, which its REST has, 0 is no limit.
-        let none = |all: &[&'static str]| if door == Door::Rest03 { all.to_vec() } else { Vec::new() };
+        // In the contract of 0.3, which its REST and gRPC have, 0 is no limit.
+        let unlimited = matches!(door, Door::Rest03 | Door::Grpc03);
+        let none = |all: &[&'static str]| if unlimited { all.to_vec() } else { Vec::new() };
         let asked = client.send(Send { history: Some(0), ..say("ask: Who?") }).await.unwrap().task();
         assert_eq!(asked.history, none(&whole[..1]), "{door:?}");
         let answer = Send { task: &asked.id, history: Some(1), ..say("Bob") };

@@ -43,8 +43,8 @@ async fn a_config_is_set_read_listed_and_removed_in_each_dialects_form() {
         let webhooks = stored(&engine).await;
         let [webhook] = webhooks.as_slice() else { panic!("{door:?}: {webhooks:?}") };
         let payload = match door.dialect() {
-            None | Some(Dialect::V1) => Payload::V1,
-            Some(Dialect::V03) => Payload::V03,
+            _ if door.is_v03() => Payload::V03,
+            None | Some(Dialect::V1 | Dialect::V03) => Payload::V1,
             Some(Dialect::Praison) => Payload::Praison,
         };
         assert_eq!((webhook.payload, webhook.secrets.signing.as_str()), (payload, ""), "{door:?}");
@@ -81,7 +81,7 @@ async fn a_config_without_an_id_gets_one_and_one_with_a_known_id_replaces() {
                 assert_eq!(client.hooks(&task).await.unwrap(), [first, second.clone()], "{door:?}");
             }
             // The one that is called as the task: what a request means that names none.
-            Door::V03 | Door::Rest03 => {
+            Door::V03 | Door::Rest03 | Door::Grpc03 => {
                 assert_eq!((&first.id, &second.id), (&task, &task));
                 assert_eq!(client.hooks(&task).await.unwrap(), std::slice::from_ref(&second));
             }
@@ -252,7 +252,7 @@ async fn for_a_request_that_names_an_agent_only_configs_of_its_tasks_are_there()
     for door in Door::PUSH {
         let by_default = gateway.client(door);
         let (mine, theirs) = match door {
-            Door::A2aGrpc => {
+            Door::A2aGrpc | Door::Grpc03 => {
                 let named = |agent: &str| Client { metadata: agent.into(), ..gateway.client(door) };
                 (named("other"), named("first"))
             }
@@ -275,7 +275,7 @@ async fn for_a_request_that_names_an_agent_only_configs_of_its_tasks_are_there()
         assert_eq!(stored(&engine).await.len(), 1, "{door:?}");
 
         let nobody = match door {
-            Door::A2aGrpc => Client { metadata: "nobody".into(), ..gateway.client(door) },
+            Door::A2aGrpc | Door::Grpc03 => Client { metadata: "nobody".into(), ..gateway.client(door) },
             _ => by_default.on_path("nobody"),
         };
         nobody.set_hook(&hook(&task, "c")).await.unwrap_err().is(&AGENT_NOT_FOUND);

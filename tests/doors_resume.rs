@@ -152,7 +152,7 @@ async fn a_stream_stays_open_while_an_authorization_is_awaited_save_in_0_3() {
         let mut watch = client.watch(&id, None).await.unwrap();
         turn.say(status(AuthRequired)).await;
         while watch.item().await.state() != Some(AuthRequired) {}
-        if door.is(Dialect::V03) {
+        if door.is_v03() {
             assert!(watch.next().await.is_none());
             continue;
         }

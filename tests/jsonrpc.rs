@@ -240,7 +240,7 @@ async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
         let stopping = tokio::spawn(gateway.stop());
         let fault = watch.next().await.expect("an error before the end").unwrap_err();
         let unavailable = match door {
-            Door::Gateway | Door::A2aGrpc => tonic::Code::Unavailable as i32,
+            Door::Gateway | Door::A2aGrpc | Door::Grpc03 => tonic::Code::Unavailable as i32,
             Door::Rest => 503,
             _ => -32603,
         };

@@ -76,7 +76,7 @@ enum Way {
     Metadata,
 }
 
-const WAYS: [(Door, Way); 10] = [
+const WAYS: [(Door, Way); 11] = [
     (Door::V1, Way::Path),
     (Door::V03, Way::Path),
     (Door::Praison, Way::Path),
@@ -87,7 +87,11 @@ const WAYS: [(Door, Way); 10] = [
     (Door::Rest, Way::Tenant),
     (Door::A2aGrpc, Way::Tenant),
     (Door::A2aGrpc, Way::Metadata),
+    (Door::Grpc03, Way::Metadata),
 ];
+
+/// The doors of 0.3 that have no lists.
+const LISTLESS: [Door; 2] = [Door::V03, Door::Grpc03];
 
 fn client(gateway: &Gateway, (door, way): (Door, Way), agent: &str) -> Client {
     let client = gateway.client(door);
@@ -153,7 +157,7 @@ async fn a_list_holds_the_tasks_of_the_named_agent_alone() {
             made[index].insert(0, task.id);
         }
     }
-    for way in WAYS.into_iter().filter(|(door, _)| *door != Door::V03) {
+    for way in WAYS.into_iter().filter(|(door, _)| !LISTLESS.contains(door)) {
         for (index, agent) in [(0, "first"), (1, "other")] {
             let page = client(&gateway, way, agent).list(&ListQuery::default()).await.unwrap();
             let ids: Vec<_> = page.tasks.into_iter().map(|task| task.id).collect();
@@ -244,7 +248,7 @@ async fn an_unknown_agent_is_told_by_every_operation_with_those_that_there_are()
             if Door::WATCH.contains(&way.0) {
                 refusals.push(nobody.watch(&task.id, None).await.err().unwrap());
             }
-            if way.0 != Door::V03 {
+            if !LISTLESS.contains(&way.0) {
                 refusals.push(nobody.list(&ListQuery::default()).await.unwrap_err());
             }
             if way.1 != Way::Tenant {
@@ -298,8 +302,10 @@ async fn what_is_not_offered_is_told_of_the_agent_that_is_named() {
 async fn metadata_that_is_no_name_is_refused() {
     let gateway = start().await;
     let long = "x".repeat(257);
-    let call = Client { metadata: long, ..gateway.client(Door::A2aGrpc) };
-    call.send(say("hello")).await.unwrap_err().is_about("a2a-agent");
+    for door in [Door::A2aGrpc, Door::Grpc03] {
+        let call = Client { metadata: long.clone(), ..gateway.client(door) };
+        call.send(say("hello")).await.unwrap_err().is_about("a2a-agent");
+    }
     // The gateway's own API has a field for it.
     let mut request = tonic::Request::new(door::grpc::submit(&say("hello")));
     request.metadata_mut().insert("a2a-agent", "nobody".parse().unwrap());
@@ -368,7 +374,14 @@ async fn each_agent_has_its_own_card_that_leads_to_it() {
             let json = |version: &str| json!({"url": gateway.url(door), "protocolBinding": "JSONRPC", "protocolVersion": version});
             let base = door.strip_suffix("/a2a").unwrap();
             let rest = |version: &str| json!({"url": gateway.url(base), "protocolBinding": "HTTP+JSON", "protocolVersion": version});
-            let interfaces = json!([json("1.0"), grpc, rest("1.0"), json("0.3"), rest("0.3")]);
+            let mut interfaces = vec![json("1.0"), grpc, rest("1.0"), json("0.3"), rest("0.3")];
+            if agent == "first" {
+                // In 0.3 nothing of a card could tell another agent's from it.
+                let grpc =
+                    json!({"url": gateway.address.to_string(), "protocolBinding": "GRPC", "protocolVersion": "0.3"});
+                interfaces.push(grpc);
+            }
+            let interfaces = Value::Array(interfaces);
             assert_eq!(merged["supportedInterfaces"], interfaces, "{path}");
             assert_eq!(card(&gateway, &path, "1.0").await["supportedInterfaces"], merged["supportedInterfaces"]);
             let v03 = card(&gateway, &path, "0.3").await;
@@ -385,11 +398,16 @@ async fn each_agent_has_its_own_card_that_leads_to_it() {
         // What the card says is where its agent is reached.
         let request = gateway::GetAgentCardRequest { agent: agent.into() };
         let read = gateway.client(Door::Gateway).gateway().get_agent_card(request).await.unwrap().into_inner();
-        for (interface, speaker) in
-            read.supported_interfaces.iter().zip([Door::V1, Door::A2aGrpc, Door::Rest, Door::V03, Door::Rest03])
-        {
+        for (interface, speaker) in read.supported_interfaces.iter().zip([
+            Door::V1,
+            Door::A2aGrpc,
+            Door::Rest,
+            Door::V03,
+            Door::Rest03,
+            Door::Grpc03,
+        ]) {
             let client = gateway.client(speaker);
-            let url = if speaker == Door::A2aGrpc { client.url.clone() } else { interface.url.clone() };
+            let url = if Door::GRPC.contains(&speaker) { client.url.clone() } else { interface.url.clone() };
             let client = Client { url, tenant: interface.tenant.clone(), ..client };
             let task = client.send(say("hello")).await.unwrap().task();
             assert_eq!(agent_of(&gateway, &task.id).await, agent, "{interface:?}");

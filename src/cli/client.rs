@@ -142,7 +142,11 @@ impl Failure {
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => return String::new(),
             Self::Usage(text) => (text.clone(), Vec::new()),
             Self::Input { what, cause } => (format!("cannot read {what}: {cause}"), Vec::new()),
-            Self::Listen { address, cause } => (format!("cannot listen on {address}: {cause}"), Vec::new()),
+            Self::Listen { address, cause } => {
+                let taken = cause.kind() == io::ErrorKind::AddrInUse;
+                let hint = taken.then(|| "something listens there already; choose another with --port".to_owned());
+                (format!("cannot listen on {address}: {cause}"), hint.into_iter().collect())
+            }
             Self::Output(cause) => (format!("cannot write the output: {cause}"), Vec::new()),
             Self::Unreachable { url, cause } => (
                 format!("cannot reach the gateway at {url}: {}", root_cause(cause.as_ref())),

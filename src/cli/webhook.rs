@@ -5,6 +5,7 @@ mod fields;
 mod show;
 
 use clap::{Args, Subcommand};
+use tonic::Code;
 
 use super::{
     Exit,
@@ -296,10 +297,14 @@ async fn update(args: UpdateArgs, screen: &mut Screen) -> Result<Exit, Failure> 
 
 async fn delete(args: DeleteArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let mut gateway = Gateway::connect(&args.target).await?;
+    // Removing what is not there succeeds, so that it can be repeated; but an id may have been mistyped.
+    let known = gateway.client.get_webhook(GetWebhookRequest { id: args.id.clone() }).await;
+    let unknown = known.is_err_and(|status| status.code() == Code::NotFound);
     let answer = gateway.client.delete_webhook(DeleteWebhookRequest { id: args.id }).await;
     answer.map_err(|status| gateway.refused("remove the webhook", status))?;
     if !args.target.json {
-        screen.note(&dim("removed; nothing is sent any more"))?;
+        let said = if unknown { "there is no such webhook" } else { "removed; nothing is sent any more" };
+        screen.note(&dim(said))?;
     }
     Ok(Exit::Done)
 }

@@ -164,6 +164,12 @@ impl Value {
         if good { Ok(Some(text.trim_end_matches('/').to_owned())) } else { Err(error.to_owned()) }
     }
 
+    /// Origins of web pages, as browsers write them, or `*`; perhaps none.
+    pub(super) fn origins(&self) -> Read<Vec<String>> {
+        let error = "must be a list of origins such as \"https://app.example.com\", or \"*\" for all";
+        self.list().and_then(|items| items.iter().map(|item| origin(item)).collect()).ok_or_else(|| error.to_owned())
+    }
+
     /// A path that is not empty.
     pub(super) fn path(&self) -> Read<PathBuf> {
         self.text()
@@ -192,6 +198,17 @@ impl Value {
                     .to_owned()
             })
     }
+}
+
+/// An origin as browsers write it: in lower case, without its scheme's own port.
+fn origin(text: &str) -> Option<String> {
+    if text == "*" {
+        return Some(text.to_owned());
+    }
+    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let origin = url.origin().ascii_serialization();
+    // A slash at the end is a path that says nothing; all else is no part of an origin.
+    (url.as_str().trim_end_matches('/') == origin).then_some(origin)
 }
 
 /// The value as it was written; long text is cut.
@@ -311,6 +328,27 @@ mod tests {
         }
         let open = Value::Integer(5).integer_or_zero::<u64>(100..=i64::MAX as u64).unwrap_err();
         assert_eq!(open, "must be an integer from 100 up, or \"0\" for none");
+    }
+
+    #[test]
+    fn origins_are_those_that_browsers_send() {
+        for (written, read) in [
+            ("", &[][..]),
+            ("*", &["*"]),
+            ("https://app.example.com", &["https://app.example.com"]),
+            (
+                "HTTPS://App.example.com:443/, http://localhost:5173",
+                &["https://app.example.com", "http://localhost:5173"],
+            ),
+        ] {
+            assert_eq!(text(written).origins().unwrap(), read, "{written}");
+        }
+        for wrong in
+            ["app.example.com", "ftp://a.test", "https://a.test/path", "https://u@a.test", "https://a.test?q", "null"]
+        {
+            assert!(text(wrong).origins().is_err(), "{wrong}");
+        }
+        assert!(Value::List(vec![Value::Integer(1)]).origins().is_err());
     }
 
     #[test]

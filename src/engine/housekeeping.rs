@@ -71,7 +71,8 @@ async fn purge(inner: &Arc<Inner>) -> Result<()> {
         for id in &removed {
             inner.settled.remove(id);
         }
-        if removed.len() < batch || inner.stopping.is_cancelled() {
+        // Fewer than a batch may have been all that could go at once.
+        if removed.is_empty() || inner.stopping.is_cancelled() {
             return Ok(());
         }
     }
@@ -81,9 +82,9 @@ async fn purge(inner: &Arc<Inner>) -> Result<()> {
 async fn purge_deliveries(inner: &Arc<Inner>) -> Result<()> {
     let batch = inner.settings.retention_batch.max(1);
     loop {
-        // Without a limit only what removed webhooks left behind is removed.
-        let cutoff = inner.settings.delivery_history.map_or(i64::MIN, |keep| now() - millis(keep));
-        let removed = inner.store.purge_deliveries(cutoff, batch).await?;
+        let now = now();
+        let cutoff = inner.settings.delivery_history.map(|keep| now - millis(keep));
+        let removed = inner.store.purge_deliveries(cutoff, now, batch).await?;
         if removed < batch || inner.stopping.is_cancelled() {
             return Ok(());
         }

@@ -318,8 +318,8 @@ fn request(inner: &Inner, submit: &Submit, agent: &Arc<str>, now: i64) -> Option
     add(&submit.metadata.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
     add(submit.accepted_output_modes.join("\n").as_bytes());
     add(&submit.timeout.map_or(-1, millis).to_be_bytes());
-    for webhook in &submit.webhooks {
-        add(webhook.content().as_bytes());
+    for field in submit.webhooks.iter().flat_map(NewWebhook::content) {
+        add(field.as_bytes());
     }
     Some(Request {
         id,

@@ -4,6 +4,12 @@
 //! address may be sent to, so that a caller hears of a bad one at once; and to let go of a webhook that was removed, so
 //! that no attempt is under way once the caller is told.
 
+mod new;
+
+pub use new::{NewWebhook, Scope, Signing, StoredWebhook};
+use new::{authentication_problem, token_problem};
+pub(super) use new::{check, make, prepare};
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -15,18 +21,11 @@ use crate::{
     store::{
         Delivery, DeliveryQuery, DeliveryState, Identity, Key, Redelivery, Standing, WebhookChange, WebhookQuery, Which,
     },
-    task::{
-        DeliveryId, Dialect, Events, Health, Secrets, TaskId, Webhook, WebhookId, WebhookState,
-        validate::Violations,
-        webhook::{self, MAX_CREDENTIALS, MAX_TOKEN},
-    },
+    task::{DeliveryId, Dialect, Events, TaskId, Webhook, WebhookId, WebhookState, validate::Violations, webhook},
 };
 
 /// How long deliveries are signed with a replaced secret, too: 24 hours, in milliseconds.
 const ROTATION: i64 = 24 * 3600 * 1000;
-
-/// The most webhooks that one submit may bring.
-const MAX_SUBMITTED: usize = 32;
 
 /// What the engine needs of the dispatcher.
 pub trait Courier: Send + Sync + 'static {
@@ -40,66 +39,8 @@ pub trait Courier: Send + Sync + 'static {
     fn stop(&self, webhook: WebhookId) -> BoxFuture<'_, ()>;
 }
 
-/// A webhook to store.
-#[derive(Clone, Debug)]
-pub struct NewWebhook {
-    /// What its fields are called in errors: empty, or a path that ends with a dot.
-    pub field: String,
-    /// What it hears of.
-    pub scope: Scope,
-    /// Its name; empty: its id, or with the scope `Inline` its task's.
-    pub name: String,
-    /// Where it is sent.
-    pub url: String,
-    /// Empty: none.
-    pub token: String,
-    /// None: no Authorization header.
-    pub authentication: Option<AuthenticationInfo>,
-    /// None: what is usual for the payload.
-    pub events: Option<Events>,
-    /// The form of what is sent.
-    pub payload: Dialect,
-    /// Whether it is signed.
-    pub signing: Signing,
-}
-
-/// Which tasks a webhook hears of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The one that it is submitted with.
-    Submitted,
-    /// The same; but one without a name is named as the task, so that the next turn's takes its place.
-    Inline,
-    /// This one, which must exist.
-    Task(TaskId),
-    /// This one, or none if there is no such task (PraisonAI's clients set webhooks without looking).
-    Named(String),
-    /// Every task of the agent; empty: the default one.
-    Agent(String),
-}
-
-/// Whether deliveries are signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signing {
-    /// They are not.
-    Unsigned,
-    /// With a new secret; or with its own, if the webhook is there already.
-    Minted,
-    /// With this secret.
-    With(String),
-}
-
-/// A webhook that was stored.
-#[derive(Clone, Debug)]
-pub struct StoredWebhook {
-    /// As it is now.
-    pub webhook: Webhook,
-    /// Whether its signing secret was made for this request: it is to be told, once.
-    pub minted: bool,
-}
-
 /// What to change of a webhook. None: stays as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct WebhookUpdate {
     /// Where it is sent.
     pub url: Option<String>,
@@ -167,14 +108,6 @@ pub enum Resend {
         /// Only those that were given up.
         failed_only: bool,
     },
-}
-
-impl NewWebhook {
-    /// What it says, for the digest of a request.
-    pub(super) fn content(&self) -> String {
-        let Self { field: _, scope, name, url, token, authentication, events, payload, signing } = self;
-        format!("{:?}", (scope, name, url, token, authentication, events, payload, signing))
-    }
 }
 
 impl super::Engine {
@@ -274,19 +207,11 @@ impl super::Engine {
             courier.check(url).await.map_err(|problem| Error::invalid("url", problem))?;
         }
         let owner = caller.owner.clone();
-        let existing = self.inner.store.webhook(owner.clone(), Which::Id(id)).await?.ok_or_else(not_found)?;
         let now = now();
-        let mut secrets = existing.secrets.clone();
-        if let Some(token) = update.token {
-            secrets.token = token;
-        }
-        if let Some(authentication) = update.authentication {
-            secrets.authentication = authentication;
-        }
-        if update.rotate {
-            let old = std::mem::replace(&mut secrets.signing, webhook::mint_signing()?);
-            secrets.previous_signing = Some((old, now.saturating_add(ROTATION))).filter(|(old, _)| !old.is_empty());
-        }
+        let signing = match update.rotate {
+            true => Some((webhook::mint_signing()?, now.saturating_add(ROTATION))),
+            false => None,
+        };
         let state = |enabled| if enabled { WebhookState::Enabled } else { WebhookState::Paused };
         let change = WebhookChange {
             id,
@@ -295,13 +220,20 @@ impl super::Engine {
             events: update.events,
             payload: update.payload,
             state: update.enabled.map(state),
-            secrets: (secrets != existing.secrets).then_some(secrets),
+            token: update.token,
+            authentication: update.authentication,
+            signing,
         };
-        let webhook = self.inner.store.update_webhook(owner, change).await?.ok_or_else(not_found)?;
-        if update.enabled == Some(false) {
-            courier.stop(id).await;
-        }
-        Ok(StoredWebhook { webhook, minted: update.rotate })
+        let (inner, courier) = (self.inner.clone(), courier.clone());
+        // A task of its own: a caller that goes away must not leave attempts of a paused webhook under way.
+        let changing = self.inner.tasks.spawn(async move {
+            let webhook = inner.store.update_webhook(owner, change).await?.ok_or_else(not_found)?;
+            if webhook.state == WebhookState::Paused {
+                courier.stop(id).await;
+            }
+            Ok(StoredWebhook { webhook, minted: update.rotate })
+        });
+        changing.await.unwrap_or_else(|cause| Err(Error::internal("changing a webhook", cause)))
     }
 
     /// Removes a webhook: no attempt of it is under way once this returns. One that is not there is no error.
@@ -426,120 +358,6 @@ impl Inner {
             }
             Scope::Agent(name) => Ok(Place { agent: self.roster.find(name)?.name.clone(), task: String::new() }),
         }
-    }
-}
-
-/// Checks webhooks that a request brings.
-pub(super) async fn check(inner: &Inner, all: &[NewWebhook]) -> Result<()> {
-    if all.is_empty() {
-        return Ok(());
-    }
-    let courier = inner.courier()?;
-    let mut violations = Violations::default();
-    if all.len() > MAX_SUBMITTED {
-        violations.add("webhooks", format!("must have at most {MAX_SUBMITTED} entries, not {}", all.len()));
-    }
-    for new in all.iter().take(MAX_SUBMITTED) {
-        let field = |name: &str| format!("{}{name}", new.field);
-        violations.id(field("name"), &new.name);
-        if let Scope::Named(task) = &new.scope {
-            violations.id(field("task_id"), task);
-            if task.is_empty() {
-                violations.add(field("task_id"), "is required: the id of a task");
-            }
-        }
-        token_problem(&mut violations, &field("token"), &new.token);
-        if let Some(authentication) = &new.authentication {
-            authentication_problem(&mut violations, &field("authentication"), authentication);
-        }
-        if let Signing::With(secret) = &new.signing
-            && let Err(problem) = webhook::signing_key(secret)
-        {
-            violations.add(field("signing_secret"), problem);
-        }
-        let allowed = match webhook::parse_url(&new.url) {
-            Ok(_) => courier.check(&new.url).await,
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = allowed {
-            violations.add(field("url"), problem);
-        }
-    }
-    violations.check()
-}
-
-/// A checked webhook as it is to be stored at a place that may have one of its name already.
-pub(super) async fn prepare(inner: &Inner, caller: &Caller, new: NewWebhook, place: &Place) -> Result<StoredWebhook> {
-    let existing = match (&new.signing, new.name.as_str()) {
-        (Signing::Unsigned | Signing::With(_), _) | (_, "") => None,
-        (Signing::Minted, name) => inner.store.webhook(caller.owner.clone(), place.which(name)).await?,
-    };
-    let mut made = make(caller, new, place)?;
-    if let Some(existing) = existing.filter(|existing| !existing.secrets.signing.is_empty()) {
-        let secrets = &mut made.webhook.secrets;
-        (secrets.signing, secrets.previous_signing) = (existing.secrets.signing, existing.secrets.previous_signing);
-        made.minted = false;
-    }
-    Ok(made)
-}
-
-/// A checked webhook as it is to be stored at a place that has none of its name.
-pub(super) fn make(caller: &Caller, new: NewWebhook, place: &Place) -> Result<StoredWebhook> {
-    let id = WebhookId::mint();
-    let minted = new.signing == Signing::Minted;
-    let signing = match new.signing {
-        Signing::Unsigned => String::new(),
-        Signing::Minted => webhook::mint_signing()?,
-        Signing::With(secret) => secret,
-    };
-    let name = match (new.name.is_empty(), new.scope) {
-        (false, _) => new.name,
-        (true, Scope::Inline) => place.task.clone(),
-        (true, _) => id.to_string(),
-    };
-    let url = webhook::parse_url(&new.url).map_err(|problem| Error::invalid(format!("{}url", new.field), problem))?;
-    let now = now();
-    let webhook = Webhook {
-        id,
-        owner: caller.owner.clone(),
-        agent: place.agent.clone(),
-        task: place.task.clone(),
-        name,
-        origin: webhook::origin(&url),
-        url: new.url,
-        payload: new.payload,
-        events: new.events.unwrap_or(Events::of(new.payload)),
-        secrets: Secrets { token: new.token, authentication: new.authentication, signing, previous_signing: None },
-        state: WebhookState::Enabled,
-        created: now,
-        updated: now,
-        health: Health::default(),
-    };
-    Ok(StoredWebhook { webhook, minted })
-}
-
-fn token_problem(violations: &mut Violations, field: &str, token: &str) {
-    if token.len() > MAX_TOKEN {
-        violations.add(field, format!("must be at most {MAX_TOKEN} bytes long, not {}", token.len()));
-    } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        violations.add(field, "must be visible ASCII characters only: it is sent as a header");
-    }
-}
-
-fn authentication_problem(violations: &mut Violations, field: &str, authentication: &AuthenticationInfo) {
-    let AuthenticationInfo { scheme, credentials } = authentication;
-    let tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if scheme.is_empty() {
-        violations.add(format!("{field}.scheme"), "is required: Bearer, Basic or another HTTP scheme");
-    } else if scheme.len() > 64 || !scheme.bytes().all(tchar) {
-        violations.add(format!("{field}.scheme"), "must be the name of an HTTP scheme, such as Bearer");
-    }
-    let field = format!("{field}.credentials");
-    let blank = |text: &str| text.starts_with(' ') || text.ends_with(' ');
-    if credentials.len() > MAX_CREDENTIALS {
-        violations.add(field, format!("must be at most {MAX_CREDENTIALS} bytes long, not {}", credentials.len()));
-    } else if !credentials.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) || blank(credentials) {
-        violations.add(field, "must be visible ASCII characters only: they are sent as a header");
     }
 }
 

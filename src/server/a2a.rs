@@ -37,7 +37,7 @@ pub struct Origin {
 /// The A2A operations.
 #[derive(Clone)]
 pub struct A2a {
-    pub(super) engine: Engine,
+    pub(in crate::server) engine: Engine,
     auth_required_idle: Duration,
 }
 

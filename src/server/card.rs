@@ -1,6 +1,6 @@
 //! Agent cards: the agent's own, with interfaces and capabilities that are true of the gateway.
 //!
-//! The well-known paths answer conditional requests (RFC 9110 section 13) with a strong ETag over the content, and vary
+//! The well-known paths answer conditional requests (RFC 9110 section 13) with an ETag over the content, and vary
 //! by the protocol version asked for. An agent that has not been reached yet has a card too: its name and what else is
 //! known of it, not to be cached.
 
@@ -21,7 +21,10 @@ use sha2::{Digest as _, Sha256};
 use super::{caller::Version, route};
 use crate::{
     engine::AgentStatus,
-    proto::a2a::{AgentCapabilities, AgentCard, AgentInterface},
+    proto::{
+        a2a::{AgentCapabilities, AgentCard, AgentInterface},
+        a2a_v03 as v03,
+    },
     wire,
 };
 
@@ -146,15 +149,20 @@ impl Cards {
         // Over gRPC there are no paths to tell agents apart.
         let tenant = if agent.default { String::new() } else { agent.name.to_string() };
         let grpc = AgentInterface { tenant, ..interface(base.authority.clone(), "GRPC", "1.0") };
+        let mut interfaces = vec![
+            interface(door.clone(), "JSONRPC", "1.0"),
+            grpc,
+            interface(rest.clone(), REST, "1.0"),
+            interface(door, "JSONRPC", "0.3"),
+            // Its paths begin with the version themselves.
+            interface(rest, REST, "0.3"),
+        ];
+        // In 0.3 there are no tenants either: clients that go by the card would reach the default agent.
+        if agent.default {
+            interfaces.push(interface(base.authority.clone(), "GRPC", "0.3"));
+        }
         let mut card = AgentCard {
-            supported_interfaces: vec![
-                interface(door.clone(), "JSONRPC", "1.0"),
-                grpc,
-                interface(rest.clone(), REST, "1.0"),
-                interface(door, "JSONRPC", "0.3"),
-                // Its paths begin with the version themselves.
-                interface(rest, REST, "0.3"),
-            ],
+            supported_interfaces: interfaces,
             capabilities: Some(AgentCapabilities {
                 streaming: Some(true),
                 push_notifications: Some(self.offers.push),
@@ -205,6 +213,11 @@ impl Cards {
         wire::card::praisonai(&self.adapt(agent, base), &door(agent, base, path))
     }
 
+    /// The card as 0.3's contract has it.
+    pub fn v03(&self, agent: &AgentStatus, base: &Base) -> v03::AgentCard {
+        wire::v03::card::card(self.adapt(agent, base), door(agent, base, DOOR))
+    }
+
     /// Since when the card is as it is, as far as anyone was told.
     fn modified(&self, asked: &str, agent: &AgentStatus) -> SystemTime {
         let serve =
@@ -246,7 +259,8 @@ pub fn answer(headers: &HeaderMap, document: Document) -> Response<String> {
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
     headers.insert(VARY, HeaderValue::from_static("A2A-Version"));
-    for (name, value) in [(ETAG, etag), (LAST_MODIFIED, httpdate::fmt_http_date(modified))] {
+    // Weak, since the same card may be sent compressed.
+    for (name, value) in [(ETAG, format!("W/{etag}")), (LAST_MODIFIED, httpdate::fmt_http_date(modified))] {
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
         }
@@ -341,6 +355,7 @@ mod tests {
                 ("https://gw.test/base", "HTTP+JSON", "1.0", ""),
                 ("https://gw.test/base/a2a", "JSONRPC", "0.3", ""),
                 ("https://gw.test/base", "HTTP+JSON", "0.3", ""),
+                ("gw.test:443", "GRPC", "0.3", ""),
             ]
         );
         let capabilities = card.capabilities.unwrap();

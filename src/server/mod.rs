@@ -6,6 +6,7 @@
 mod a2a;
 mod caller;
 mod card;
+mod cors;
 mod grpc;
 mod jsonrpc;
 mod listen;
@@ -66,5 +67,9 @@ pub async fn serve(
         engine.drain();
         health.stop().await;
     };
-    listen::serve(listener, grpc.merge(route::router(shared)), &settings, shutdown, drain).await
+    let mut router = grpc.merge(route::router(shared));
+    if let Some(cors) = cors::layer(&settings.cors_origins) {
+        router = router.layer(cors);
+    }
+    listen::serve(listener, router, &settings, shutdown, drain).await
 }

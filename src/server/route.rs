@@ -12,6 +12,10 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use http::request::Parts;
+use tower_http::compression::{
+    CompressionLayer, Predicate,
+    predicate::{NotForContentType, SizeAbove},
+};
 
 use super::{
     Shared,
@@ -23,6 +27,9 @@ use super::{
 
 /// Where the paths of the agents begin.
 const AGENTS: &str = "/agents/";
+
+/// The size from which answers are compressed, in bytes.
+pub const COMPRESSED_FROM: u16 = 1024;
 
 /// All paths but those of gRPC.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -38,12 +45,19 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(ops::metrics))
         .fallback(other)
         .with_state(shared)
+        .layer(compression())
+}
+
+/// Compresses answers of clients that ask for it: not short ones, and not streams of events, which have to arrive one by
+/// one.
+fn compression() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM).and(NotForContentType::SSE))
 }
 
 /// A path that is none of these: REST's, whose segments are more than names, or nothing.
 async fn other(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    if grpc::is_grpc(&request) {
-        return grpc::unimplemented(request.uri().path());
+    if let Some(answer) = grpc::unknown(&request) {
+        return answer;
     }
     Box::pin(rest::serve(shared, request)).await
 }

@@ -11,6 +11,8 @@ pub struct Settings {
     /// Whether the well-known paths serve a card that 1.0, 0.3 and PraisonAI clients can all read. False: the pure 1.0
     /// card at `agent-card.json` and the 0.3 card at `agent.json`.
     pub merged_card: bool,
+    /// The origins whose pages may use the doors, such as `https://app.example.com`; `*`: all.
+    pub cors_origins: Vec<String>,
     /// The largest request body, and gRPC message, in bytes.
     pub max_body: usize,
     /// The most requests in one JSON-RPC batch.
@@ -40,6 +42,7 @@ impl Default for Settings {
         Self {
             public_url: None,
             merged_card: true,
+            cors_origins: Vec::new(),
             max_body: 4 * 1024 * 1024,
             max_batch: 50,
             max_connections: 20_000,

@@ -86,7 +86,8 @@ pub trait Store: Webhooks + Outbox {
     ) -> BoxFuture<'_, Result<Option<String>>>;
 
     /// Removes up to `batch` tasks that settled before `cutoff`, what was noted of conversations before it, and request
-    /// ids that ended before `now`. Returns the tasks removed.
+    /// ids that ended before `now`. Returns the tasks removed: none, if none is left that may go; fewer than `batch` also
+    /// if many rows went with them.
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
     /// How many tasks there are in each state.

@@ -127,8 +127,8 @@ struct Stored {
     authentication: Option<AuthenticationInfo>,
     #[prost(string, tag = "3")]
     signing: String,
-    #[prost(message, optional, tag = "4")]
-    previous_signing: Option<Previous>,
+    #[prost(message, repeated, tag = "4")]
+    previous_signing: Vec<Previous>,
 }
 
 impl fmt::Debug for Stored {
@@ -160,7 +160,7 @@ impl From<&Secrets> for Stored {
             token: secrets.token.clone(),
             authentication: secrets.authentication.clone(),
             signing: secrets.signing.clone(),
-            previous_signing: secrets.previous_signing.as_ref().map(previous),
+            previous_signing: secrets.previous_signing.iter().map(previous).collect(),
         }
     }
 }
@@ -171,7 +171,7 @@ impl From<Stored> for Secrets {
             token: stored.token,
             authentication: stored.authentication,
             signing: stored.signing,
-            previous_signing: stored.previous_signing.map(|previous| (previous.secret, previous.until)),
+            previous_signing: stored.previous_signing.into_iter().map(|old| (old.secret, old.until)).collect(),
         }
     }
 }
@@ -185,7 +185,7 @@ mod tests {
             token: "hidden-token".into(),
             authentication: Some(AuthenticationInfo { scheme: "Bearer".into(), credentials: "hidden".into() }),
             signing: "whsec_hidden".into(),
-            previous_signing: Some(("whsec_before".into(), 7)),
+            previous_signing: vec![("whsec_before".into(), 7)],
         }
     }
 

@@ -19,14 +19,14 @@ use futures::future::BoxFuture;
 use super::Identity;
 use crate::{
     error::Result,
-    proto::a2a::Task,
-    task::{DeliveryId, Dialect, Event, Events, Secrets, TaskId, Webhook, WebhookId, WebhookState},
+    proto::a2a::{AuthenticationInfo, Task},
+    task::{DeliveryId, Dialect, Event, Events, TaskId, Webhook, WebhookId, WebhookState},
 };
 
 /// Webhooks and their deliveries, as their owners see them. Every method that names an owner sees only that owner's.
 pub trait Webhooks: Send + Sync + 'static {
     /// Stores a webhook; or changes the one of the same task (or agent) and name to what this one says, its id and its
-    /// deliveries kept, enabled.
+    /// deliveries kept, enabled. One that comes without a signing secret keeps what is there.
     ///
     /// # Errors
     /// `WebhookLimit`, `StoreFull`, `Unavailable`, `Internal`.
@@ -65,16 +65,17 @@ pub trait Outbox: Send + Sync + 'static {
     /// `StoreFull`, `Unavailable`, `Internal`: nothing was recorded or claimed.
     fn dispatch(&self, round: Round) -> BoxFuture<'_, Result<Claims>>;
 
-    /// What deliveries are about, in the order asked for. None: it is no longer there.
+    /// What deliveries are about, in the order asked for. None: it is no longer there, or cannot be read.
     fn contents(&self, wanted: Vec<Wanted>) -> BoxFuture<'_, Result<Vec<Option<Content>>>>;
 
     /// What waits, for metrics.
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog>>;
 
     /// Removes up to `batch` deliveries that were delivered or given up before `cutoff`, with their attempts; waiting
-    /// ones too if their webhook was disabled before it. Removes up to `batch` webhooks, last changed before it, of
-    /// tasks that never were, too. Returns how many rows went.
-    fn purge_deliveries(&self, cutoff: i64, batch: usize) -> BoxFuture<'_, Result<usize>>;
+    /// ones too if their webhook was disabled before it; without a cutoff only what removed webhooks left behind. Removes
+    /// up to `batch` webhooks, last changed before the cutoff, of tasks that never were, too; without a cutoff those
+    /// last changed 30 days before `now`. Returns how many rows went.
+    fn purge_deliveries(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<usize>>;
 }
 
 /// Which webhook is meant.
@@ -139,8 +140,12 @@ pub struct WebhookChange {
     pub payload: Option<Dialect>,
     /// `Enabled` (which forgets that it was failing) or `Paused`.
     pub state: Option<WebhookState>,
-    /// All of its secrets.
-    pub secrets: Option<Secrets>,
+    /// Its token; empty: none.
+    pub token: Option<String>,
+    /// How it authenticates; `Some(None)`: not.
+    pub authentication: Option<Option<AuthenticationInfo>>,
+    /// A new signing secret, and until when the one before is signed with, too: milliseconds since 1970 UTC.
+    pub signing: Option<(String, i64)>,
 }
 
 /// How much of a webhook waits, and how much was given up.
@@ -262,11 +267,11 @@ pub struct Requeued {
 /// What a dispatcher tells the store, and what it asks for.
 #[derive(Debug)]
 pub struct Round {
-    /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where it has been set back since the last round,
-    /// what is due later is brought forward by as much.
+    /// Now: milliseconds since 1970 UTC, as the system's clock has it. Where that is before the last round, the clock has
+    /// been set back: what is due later is brought forward by as much.
     pub now: i64,
-    /// By how many milliseconds the system's clock has been set forward since this dispatcher's last round: its claims hold
-    /// as much longer. 0: it went as time went.
+    /// By how many milliseconds the system's clock has been set since this dispatcher's last round. Forward: its claims
+    /// hold as much longer. Back (negative): what is due later is brought forward by as much. 0: it went as time went.
     pub jumped: i64,
     /// What came of attempts.
     pub results: Vec<Attempted>,
@@ -285,8 +290,8 @@ pub struct Limits {
     pub total: usize,
     /// Of them, attempts that are not a delivery's first.
     pub retries: usize,
-    /// Of them, attempts to origins whose last attempt did not reach them, or that were never tried. Half of them are kept
-    /// from origins that fail again and again.
+    /// Of them, attempts to origins that were not reached of late: half of them for those that were never tried, half for
+    /// the others; at least one each.
     pub unproven: usize,
     /// Attempts under way at once to one origin.
     pub per_origin: usize,
@@ -316,7 +321,7 @@ pub struct Claim {
     pub delivery: DeliveryId,
     /// Where it goes, as of now.
     pub webhook: Arc<Webhook>,
-    /// Whether its origin was reached of late.
+    /// Whether its origin was reached of late, or when it was tried last, and its circuit is closed.
     pub proven: bool,
     /// The number of the attempt, over all there were.
     pub number: u32,
@@ -350,6 +355,8 @@ pub struct Attempted {
     pub attempt: Option<Attempt>,
     /// Whether its origin was reached: by any answer but those that speak of an overload. None: that is not known.
     pub reached: Option<bool>,
+    /// Whether a failure is the receiver's, and not the gateway's own: only then its webhook is failing from now on.
+    pub blame: bool,
 }
 
 /// What is to become of a delivery.
@@ -361,7 +368,8 @@ pub enum Verdict {
     Retry(i64),
     /// It is given up; the next one of its lane is due.
     Failed,
-    /// It is given up, and its webhook is disabled (`Gone` or `Failing`).
+    /// It is given up, and its webhook is disabled (`Gone` or `Failing`). `Failing`: only if the webhook has been failing
+    /// all the time since the claim; else it is due again a little later.
     Disable(WebhookState),
     /// It was not attempted, or no one knows what came of it: it is due at once.
     Released,
@@ -395,7 +403,8 @@ pub struct Content {
 pub struct Backlog {
     /// Deliveries that wait or are under way. Counted up to 1,000,000.
     pub pending: u64,
-    /// When the event of the oldest lane's first was committed: milliseconds since 1970 UTC. None: nothing waits.
+    /// When the oldest event was committed that the first delivery of a lane is about, of webhooks that are sent to:
+    /// milliseconds since 1970 UTC. None: nothing waits.
     pub oldest: Option<i64>,
     /// Deliveries that were given up and are still kept.
     pub failed: u64,

@@ -30,7 +30,7 @@ pub struct Event {
     pub state: TaskState,
     payload: Payload,
     bytes: Bytes,
-    forms: [OnceLock<Bytes>; 5],
+    forms: [OnceLock<Bytes>; 6],
 }
 
 /// The wire forms of which an event keeps its encoding.
@@ -44,6 +44,8 @@ pub enum Form {
     V03Json,
     /// A2A 0.3 `StreamResponse`, ProtoJSON.
     V03Rest,
+    /// A2A 0.3 `StreamResponse`, protobuf.
+    V03Grpc,
     /// PraisonAI event, JSON.
     PraisonJson,
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use url::Url;
+use url::{ParseError, Url};
 use uuid::Uuid;
 
 use super::{Dialect, TaskId};
@@ -140,8 +140,24 @@ pub struct Secrets {
     pub authentication: Option<AuthenticationInfo>,
     /// Deliveries are signed with it: `whsec_` and base64. Empty: they are not signed.
     pub signing: String,
-    /// The signing secret before, still signed with until a time in milliseconds since 1970 UTC.
-    pub previous_signing: Option<(String, i64)>,
+    /// Signing secrets before, oldest first, each still signed with until a time in milliseconds since 1970 UTC.
+    pub previous_signing: Vec<(String, i64)>,
+}
+
+/// The most secrets that were replaced and are still signed with.
+const MAX_PREVIOUS: usize = 3;
+
+impl Secrets {
+    /// Signs with another secret from now on, and with the one before until a time. Times are milliseconds since 1970 UTC.
+    pub fn rotate(&mut self, signing: String, now: i64, until: i64) {
+        let before = std::mem::replace(&mut self.signing, signing);
+        self.previous_signing.retain(|(_, until)| *until > now);
+        if !before.is_empty() {
+            self.previous_signing.push((before, until));
+        }
+        let excess = self.previous_signing.len().saturating_sub(MAX_PREVIOUS);
+        self.previous_signing.drain(..excess);
+    }
 }
 
 impl fmt::Debug for Secrets {
@@ -210,7 +226,10 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("must be visible ASCII characters only: escape others as %XX".to_owned());
     }
-    let url = Url::parse(text).map_err(|problem| format!("must be an http or https URL: {problem}"))?;
+    let url = Url::parse(text).map_err(|problem| match problem {
+        ParseError::RelativeUrlWithoutBase => "must be an http or https URL: http:// or https:// is missing".to_owned(),
+        problem => format!("must be an http or https URL: {problem}"),
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("must be an http or https URL, not {}", url.scheme()));
     }
@@ -281,7 +300,7 @@ mod tests {
         let long = format!("http://h/{}", "a".repeat(MAX_URL));
         let wrong = [
             ("", "is required"),
-            ("h.test/in", "must be an http or https URL"),
+            ("h.test/in", "must be an http or https URL: http:// or https:// is missing"),
             ("ftp://h/", "must be an http or https URL, not ftp"),
             ("file:///etc/passwd", "must be an http or https URL, not file"),
             ("http://u:p@h/", "must not hold a user"),
@@ -310,6 +329,23 @@ mod tests {
         ] {
             assert_eq!(origin(&parse_url(url).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn replaced_secrets_are_kept_for_their_time_and_no_more_than_a_few() {
+        let mut secrets = Secrets::default();
+        secrets.rotate("a".into(), 1, 10);
+        assert_eq!(secrets.previous_signing, [], "there was none before");
+        secrets.rotate("b".into(), 2, 12);
+        secrets.rotate("c".into(), 3, 13);
+        assert_eq!(secrets.previous_signing, [("a".into(), 12), ("b".into(), 13)]);
+        secrets.rotate("d".into(), 12, 22);
+        assert_eq!(secrets.previous_signing, [("b".into(), 13), ("c".into(), 22)], "one had ended");
+        for (signing, now) in [("e", 12), ("f", 12)] {
+            secrets.rotate(signing.into(), now, 23);
+        }
+        assert_eq!(secrets.previous_signing, [("c".into(), 22), ("d".into(), 23), ("e".into(), 23)]);
+        assert_eq!(secrets.signing, "f");
     }
 
     #[test]

@@ -4,15 +4,18 @@
 //! - **The store is the truth.** Nothing waits here: retries, order, limits and circuits are the store's. What is kept
 //!   in memory is what is under way, at most as many as there are slots, and what came of it until it is recorded.
 //! - **Nothing that came of an attempt is lost** while the process lives: results are kept until the store has taken them.
+//! - **Idle is idle.** The store is asked when something ended, was written or is due, or when the system's clock was set
+//!   back; not to see whether there is something.
 //! - **One call at a time.** While the store works on one round, what happens meanwhile gathers for the next: the busier
 //!   it is, the larger the rounds.
 //! - **Claims are not outlived.** An attempt is broken off before its lease ends, so that no other dispatcher sends the
 //!   same delivery beside it.
 //! - **Stopped is stopped.** Once [`Dispatcher::stop_webhook`] returns, no attempt of the webhook is under way.
 //!
-//! `worker` is the loop, `attempt` one delivery's way from the log to its receiver.
+//! `worker` is the loop, `attempt` one delivery's way from the log to its receiver, `room` the memory for large bodies.
 
 mod attempt;
+mod room;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -25,6 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     attempt::{READS, Shared},
+    room::Room,
     worker::{Command, Worker},
 };
 use super::{
@@ -69,7 +73,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long claims hold: longer than an attempt takes.
     pub lease: Duration,
-    /// The most bytes of large bodies in memory at once. Bodies up to 64 KiB do not count: slots limit them.
+    /// The most bytes of large bodies in memory at once, a quarter of it at most for origins that were not reached of
+    /// late. Bodies up to 64 KiB do not count: slots limit them.
     pub max_body_bytes: usize,
 }
 
@@ -105,7 +110,6 @@ impl Dispatcher {
     fn start_with(parts: Parts, chance: Chance) -> Self {
         let Parts { outbox, exchange, settings, clock, bell, metrics } = parts;
         let Settings { schedule, disable_after, limits, lease, max_body_bytes } = settings;
-        let room = attempt::permits(max_body_bytes).max(1);
         let shared = Arc::new(Shared {
             outbox,
             exchange,
@@ -114,8 +118,7 @@ impl Dispatcher {
             metrics,
             chance,
             reads: Semaphore::new(READS),
-            bodies: Semaphore::new(usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS)),
-            room,
+            room: Room::new(max_body_bytes),
         });
         let (commands, received) = mpsc::channel(64);
         let worker = Worker::new(shared, limits, lease, bell, received);

@@ -36,6 +36,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// How long it may take at most, if that is less than any request may.
+    pub limit: Option<Duration>,
 }
 
 /// What came of a request.

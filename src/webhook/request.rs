@@ -4,6 +4,8 @@
 //! Body, `webhook-id`, `a2a-event-sequence` and the trace's id are the same on every attempt. The time, the signature
 //! over it and the trace's span are each attempt's own.
 
+use std::{iter, time::Duration};
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -39,6 +41,13 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Who sends.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("a2a-gateway/", env!("CARGO_PKG_VERSION")));
 
+/// How long the first attempts may take at an origin that was not reached of late: thousands of dead receivers must not
+/// hold their places for as long as a slow one that lives may.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+
+/// Attempts of a delivery that are first ones. Those after them have all the time: a receiver may always be slow.
+const FIRST_TRIES: u32 = 3;
+
 /// The body of a delivery.
 ///
 /// # Errors
@@ -69,7 +78,8 @@ pub fn request(claim: &Claim, body: Bytes, now: i64, chance: &Chance) -> Result<
         headers.insert(HeaderName::from_static(signature::SIGNATURE), open(&signatures)?);
     }
     authenticate(&mut headers, webhook.payload, &webhook.secrets)?;
-    Ok(Request { url: webhook.url.clone(), headers, body })
+    let first = !claim.proven && claim.tries < FIRST_TRIES;
+    Ok(Request { url: webhook.url.clone(), headers, body, limit: first.then_some(FIRST_CONTACT) })
 }
 
 fn content_type(payload: Dialect) -> &'static str {
@@ -79,11 +89,11 @@ fn content_type(payload: Dialect) -> &'static str {
     }
 }
 
-/// The secrets to sign with: the webhook's own, and the one before it while that is valid.
+/// The secrets to sign with: the webhook's own, and those before it while they are valid, the newest first.
 fn valid_secrets(secrets: &Secrets, now: i64) -> impl Iterator<Item = &str> {
-    let previous = secrets.previous_signing.as_ref().filter(|(_, until)| *until > now);
+    let previous = secrets.previous_signing.iter().rev().filter(move |(_, until)| *until > now);
     let previous = previous.map(|(secret, _)| secret.as_str());
-    [Some(secrets.signing.as_str()), previous].into_iter().flatten().filter(|secret| !secret.is_empty())
+    iter::once(secrets.signing.as_str()).chain(previous).filter(|secret| !secret.is_empty())
 }
 
 /// What shows the receiver that it is not a stranger who calls.
@@ -132,7 +142,7 @@ fn secret(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -179,7 +189,7 @@ mod tests {
 
     fn full() -> Secrets {
         let authentication = Some(AuthenticationInfo { scheme: "bEarer".into(), credentials: "a b=".into() });
-        Secrets { token: "tk".into(), authentication, signing: SECRET.into(), previous_signing: None }
+        Secrets { token: "tk".into(), authentication, signing: SECRET.into(), previous_signing: Vec::new() }
     }
 
     #[test]
@@ -223,7 +233,7 @@ mod tests {
 
     #[test]
     fn signatures_verify_with_each_secret_while_it_is_valid() {
-        let previous_signing = Some((OLD.to_owned(), NOW + 1000));
+        let previous_signing = vec![(OLD.to_owned(), NOW + 1000)];
         let claim = claim(Dialect::V1, Secrets { previous_signing, ..full() });
         let verifies = |secret: &str, now: i64| {
             let request = write(&claim, now);
@@ -250,13 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn first_attempts_at_an_unproven_origin_have_less_time() {
+        let limit = |proven, tries| write(&Claim { proven, tries, ..claim(Dialect::V1, full()) }, NOW).limit;
+        assert_eq!([limit(false, 0), limit(false, 2)], [Some(FIRST_CONTACT); 2]);
+        assert_eq!([limit(false, 3), limit(true, 0), limit(true, 9)], [None; 3]);
+    }
+
+    #[test]
     fn damaged_secrets_are_errors_that_do_not_show_them() {
         let authentication = Some(AuthenticationInfo { scheme: "B".into(), credentials: "c\r\nX: y".into() });
         for secrets in [
             Secrets { token: "a\0b".into(), ..full() },
             Secrets { authentication, ..full() },
             Secrets { signing: "whsec_c2hvcnQ=".into(), ..full() },
-            Secrets { previous_signing: Some(("old".into(), i64::MAX)), ..full() },
+            Secrets { previous_signing: vec![("old".into(), i64::MAX)], ..full() },
         ] {
             let claim = claim(Dialect::V1, secrets);
             let why = request(&claim, Bytes::new(), NOW, &Chance::seeded(1)).unwrap_err();

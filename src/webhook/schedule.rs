@@ -36,6 +36,11 @@ impl Schedule {
         Self(pauses.into_iter().map(|pause| pause.min(PAUSE_MAX)).collect())
     }
 
+    /// How many retries there are.
+    pub fn retries(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
     /// The pause after a failed attempt that `tries` others came before: 0.8 to 1.2 times the scheduled one. None: the
     /// delivery is given up.
     pub fn after(&self, tries: u32, chance: &Chance) -> Option<Duration> {

@@ -1,7 +1,7 @@
 //! Sends one request to a receiver and reports what came of it.
 //!
 //! Promises:
-//! - **It ends.** The whole attempt, the answer's body included, takes `timeout` at most; of the body no more than
+//! - **It ends.** The whole attempt, the answer's body included, takes `timeout` at most, or the request's limit; of the body no more than
 //!   `read_body` bytes are read, and then the connection is given up.
 //! - **The status line decides.** A receiver that has answered has taken the request or refused it. What becomes of the
 //!   answer's body after that (it stalls, breaks off, never ends) changes nothing: the report has the status, no
@@ -82,15 +82,17 @@ impl Sender {
     /// Makes one attempt.
     pub async fn send(&self, request: &Request) -> Report {
         let begun = Instant::now();
+        let limit = request.limit.unwrap_or(Duration::MAX).min(self.settings.timeout);
         let mut report = match Url::parse(&request.url) {
-            Ok(url) => self.attempt(request, url, begun + self.settings.timeout).await,
+            Ok(url) => self.attempt(request, url, begun, limit).await,
             Err(problem) => failed(Failure::Refused(format!("the URL cannot be read: {problem}"))),
         };
         report.latency = begun.elapsed();
         report
     }
 
-    async fn attempt(&self, request: &Request, url: Url, end: Instant) -> Report {
+    async fn attempt(&self, request: &Request, url: Url, begun: Instant, limit: Duration) -> Report {
+        let end = begun + limit;
         if let Err(why) = self.guard.admit(&url) {
             return failed(Failure::Refused(why));
         }
@@ -103,7 +105,10 @@ impl Sender {
         match timeout_at(end, call).await {
             Ok(Ok(response)) => self.answered(response, &url, end).await,
             Ok(Err(error)) => self.unanswered(fault::failure(&error, &url, &self.settings), &url),
-            Err(_) => self.unanswered(Failure::Timeout(format!("no answer within {}", self.spoken())), &url),
+            Err(_) => {
+                let why = format!("no answer within {}", humantime::format_duration(limit));
+                self.unanswered(Failure::Timeout(why), &url)
+            }
         }
     }
 
@@ -146,10 +151,6 @@ impl Sender {
                 Report { address: address.map(|a| a.to_string()).unwrap_or_default(), ..failed(failure) }
             }
         }
-    }
-
-    fn spoken(&self) -> humantime::FormattedDuration {
-        humantime::format_duration(self.settings.timeout)
     }
 }
 

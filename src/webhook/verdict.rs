@@ -2,8 +2,8 @@
 //!
 //! - 2xx: delivered, whatever became of the answer's body: the receiver has taken it.
 //! - 410: given up, and the webhook is disabled.
-//! - The payload itself is refused: two more attempts, then given up. Lanes are ordered, and one event that a receiver
-//!   cannot read must not hold up the others for days.
+//! - The payload itself is refused: two more attempts, each after the schedule's first pause, then given up. Lanes are
+//!   ordered: one event that a receiver cannot read must not hold up the others, the task's final status among them.
 //! - All else is tried again on the schedule, then given up. So is an address that may not be sent to: names resolve to
 //!   other addresses tomorrow, and operators change their minds.
 //! - A webhook whose every attempt has failed for long is disabled. One hiccup after a quiet time is not enough: the
@@ -55,7 +55,7 @@ impl Policy {
         let verdict = match report.status {
             200..300 => Verdict::Delivered,
             410 => Verdict::Disable(WebhookState::Gone),
-            status => self.failed(tried, retry_limit(status), asked(&report), chance),
+            status => self.failed(tried, Pace::of(status), asked(&report), chance),
         };
         let error = if verdict == Verdict::Delivered { String::new() } else { explain(&report) };
         let attempt = Attempt {
@@ -68,27 +68,32 @@ impl Policy {
             address: report.address,
         };
         let reached = reached(report.status, report.failure.as_ref());
-        Attempted { ticket: tried.claim.ticket, verdict, attempt: Some(attempt), reached }
+        Attempted { ticket: tried.claim.ticket, verdict, attempt: Some(attempt), reached, blame: true }
     }
 
     /// What comes of an attempt that failed by a fault of the gateway's own: it is tried again on the schedule, so that
     /// a fault that stays neither spins nor lasts for ever.
     pub fn faulted(&self, tried: Tried<'_>, chance: &Chance) -> Attempted {
-        let verdict = self.again(tried, u32::MAX, Duration::ZERO, chance);
+        let verdict = self.again(tried, Pace::Scheduled, Duration::ZERO, chance);
         without_answer(tried, verdict, "a fault of the gateway, whose log has the cause")
     }
 
     /// What comes of an attempt that the receiver failed.
-    fn failed(&self, tried: Tried<'_>, limit: u32, asked: Duration, chance: &Chance) -> Verdict {
-        let verdict = self.again(tried, limit, asked, chance);
+    fn failed(&self, tried: Tried<'_>, pace: Pace, asked: Duration, chance: &Chance) -> Verdict {
+        let verdict = self.again(tried, pace, asked, chance);
         let tried_enough = verdict == Verdict::Failed || tried.claim.tries.saturating_add(1) >= DISABLE_TRIES;
         if tried_enough && self.failing_for_long(tried) { Verdict::Disable(WebhookState::Failing) } else { verdict }
     }
 
-    /// A retry, if there is one left: at most `limit` in all.
-    fn again(&self, tried: Tried<'_>, limit: u32, asked: Duration, chance: &Chance) -> Verdict {
+    /// A retry, if there is one left.
+    fn again(&self, tried: Tried<'_>, pace: Pace, asked: Duration, chance: &Chance) -> Verdict {
         let Tried { claim, now, .. } = tried;
-        match self.schedule.after(claim.tries, chance).filter(|_| claim.tries < limit) {
+        let pause = match pace {
+            Pace::Scheduled => self.schedule.after(claim.tries, chance),
+            Pace::Brief if claim.tries < REFUSED_RETRIES.min(self.schedule.retries()) => self.schedule.after(0, chance),
+            Pace::Brief => None,
+        };
+        match pause {
             Some(pause) => Verdict::Retry(now.saturating_add(millis(pause.max(asked)))),
             None => Verdict::Failed,
         }
@@ -111,21 +116,32 @@ pub fn unsendable(tried: Tried<'_>, why: &str) -> Attempted {
 
 /// What comes of a claim that was not used, or was broken off.
 pub fn released(ticket: Ticket) -> Attempted {
-    Attempted { ticket, verdict: Verdict::Released, attempt: None, reached: None }
+    Attempted { ticket, verdict: Verdict::Released, attempt: None, reached: None, blame: false }
 }
 
 fn without_answer(tried: Tried<'_>, verdict: Verdict, error: &str) -> Attempted {
     let Tried { claim, began, now } = tried;
     let latency = u32::try_from(now.saturating_sub(began).max(0)).unwrap_or(u32::MAX);
     let attempt = Attempt { number: claim.number, time: began, latency, error: error.to_owned(), ..Attempt::default() };
-    Attempted { ticket: claim.ticket, verdict, attempt: Some(attempt), reached: None }
+    Attempted { ticket: claim.ticket, verdict, attempt: Some(attempt), reached: None, blame: false }
 }
 
-/// How many retries a status allows at most: few where the receiver refuses the payload itself.
-fn retry_limit(status: u16) -> u32 {
-    match status {
-        400 | 405 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => REFUSED_RETRIES,
-        _ => u32::MAX,
+/// How retries follow each other.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// As scheduled.
+    Scheduled,
+    /// A few, soon.
+    Brief,
+}
+
+impl Pace {
+    /// The pace after a status: brief where the receiver refuses the payload itself.
+    fn of(status: u16) -> Self {
+        match status {
+            400 | 405 | 406 | 411 | 413 | 414 | 415 | 422 | 431 => Self::Brief,
+            _ => Self::Scheduled,
+        }
     }
 }
 

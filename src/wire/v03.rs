@@ -4,8 +4,11 @@
 //! name. What 0.3 has no place for is left out, as the SDKs do: names and media types of text and data, tenants, the
 //! metadata of a cancel. States and roles have the same numbers in both.
 
+pub mod card;
 pub mod decode;
 pub mod encode;
+pub mod field;
+pub mod grpc;
 pub mod json;
 pub mod name;
 pub mod rest;

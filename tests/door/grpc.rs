@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use tonic::{Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{Answer, Client, Door, Events, Fault, Info, Item, ListQuery, Page, Seen, Send, What};
+use super::{Answer, Client, Door, Events, Fault, Info, Item, ListQuery, Page, Seen, Send, What, grpc_v03};
 
 pub type Result<T> = std::result::Result<T, Fault>;
 
@@ -89,6 +89,9 @@ pub async fn send(client: &Client, send: &Send<'_>) -> Result<Answer> {
         let record = client.gateway().submit_task(submit(send)).await.map_err(fault)?.into_inner();
         return Ok(Answer::Task(seen(record.task.unwrap())));
     }
+    if client.door == Door::Grpc03 {
+        return grpc_v03::send(client, send).await;
+    }
     let answer = client.a2a().send_message(client.send_request(send)).await.map_err(fault)?.into_inner();
     Ok(match answer.payload.unwrap() {
         send_message_response::Payload::Task(task) => Answer::Task(seen(task)),
@@ -114,6 +117,9 @@ pub async fn stream(client: &Client, send: &Send<'_>) -> Result<Events> {
         let record = client.gateway().submit_task(submit(&at_once)).await.map_err(fault)?.into_inner();
         return watch(client, &record.task.unwrap().id, Some(u64::try_from(record.sequence).unwrap() - 1)).await;
     }
+    if client.door == Door::Grpc03 {
+        return grpc_v03::stream(client, send).await;
+    }
     client.a2a().send_streaming_message(client.send_request(send)).await.map(a2a_events).map_err(fault)
 }
 
@@ -122,6 +128,9 @@ pub async fn get(client: &Client, id: &str, history_length: Option<i32>) -> Resu
         let request = gateway::GetTaskRequest { task_id: id.into(), history_length };
         let record = client.gateway().get_task(request).await.map_err(fault)?.into_inner();
         return Ok(seen(record.task.unwrap()));
+    }
+    if client.door == Door::Grpc03 {
+        return grpc_v03::get(client, id, history_length).await;
     }
     let request = a2a::GetTaskRequest { tenant: client.tenant.clone(), id: id.into(), history_length };
     client.a2a().get_task(client.named(request)).await.map(|task| seen(task.into_inner())).map_err(fault)
@@ -132,6 +141,9 @@ pub async fn cancel(client: &Client, id: &str) -> Result<Seen> {
         let request = gateway::CancelTaskRequest { task_id: id.into(), metadata: None };
         let record = client.gateway().cancel_task(request).await.map_err(fault)?.into_inner();
         return Ok(seen(record.task.unwrap()));
+    }
+    if client.door == Door::Grpc03 {
+        return grpc_v03::cancel(client, id).await;
     }
     let request = a2a::CancelTaskRequest { tenant: client.tenant.clone(), id: id.into(), metadata: None };
     client.a2a().cancel_task(client.named(request)).await.map(|task| seen(task.into_inner())).map_err(fault)
@@ -144,6 +156,9 @@ pub async fn watch(client: &Client, id: &str, after: Option<u64>) -> Result<Even
         return client.gateway().watch_task(request).await.map(gateway_events).map_err(fault);
     }
     assert_eq!(after, None, "this door does not resume");
+    if client.door == Door::Grpc03 {
+        return grpc_v03::watch(client, id).await;
+    }
     let request = a2a::SubscribeToTaskRequest { tenant: client.tenant.clone(), id: id.into() };
     client.a2a().subscribe_to_task(client.named(request)).await.map(a2a_events).map_err(fault)
 }
@@ -164,6 +179,7 @@ pub async fn list(client: &Client, query: &ListQuery<'_>) -> Result<Page> {
         let tasks = page.tasks.into_iter().map(|record| seen(record.task.unwrap())).collect();
         return Ok(Page { tasks, next: page.next_page_token, total: Some(page.total_size) });
     }
+    assert_ne!(client.door, Door::Grpc03, "this door has no lists");
     let request = a2a::ListTasksRequest {
         tenant: if query.tenant.is_empty() { client.tenant.clone() } else { query.tenant.into() },
         context_id: query.context.into(),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 pub mod grpc;
+pub mod grpc_v03;
 pub mod json;
 pub mod kinds;
 pub mod push;
@@ -158,6 +159,8 @@ pub enum Door {
     Rest,
     /// A2A 0.3 over HTTP+JSON.
     Rest03,
+    /// `a2a.v1` over gRPC: A2A 0.3.
+    Grpc03,
 }
 
 /// A dialect of JSON.
@@ -169,12 +172,23 @@ pub enum Dialect {
 }
 
 impl Door {
-    pub const ALL: [Self; 8] =
-        [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
+    pub const ALL: [Self; 9] = [
+        Self::Gateway,
+        Self::A2aGrpc,
+        Self::V1,
+        Self::V03,
+        Self::Praison,
+        Self::PraisonOwn,
+        Self::Rest,
+        Self::Rest03,
+        Self::Grpc03,
+    ];
+    /// The gRPC doors.
+    pub const GRPC: [Self; 3] = [Self::Gateway, Self::A2aGrpc, Self::Grpc03];
     /// The JSON-RPC doors.
     pub const JSON: [Self; 4] = [Self::V1, Self::V03, Self::Praison, Self::PraisonOwn];
     /// The doors that know A2A's bare messages.
-    pub const A2A: [Self; 5] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
+    pub const A2A: [Self; 6] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03, Self::Grpc03];
     /// The doors that take idempotency keys.
     pub const KEYED: [Self; 7] =
         [Self::Gateway, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
@@ -183,12 +197,13 @@ impl Door {
     /// The REST doors.
     pub const REST: [Self; 2] = [Self::Rest, Self::Rest03];
     /// The doors with an operation that streams a task which is there already.
-    pub const WATCH: [Self; 6] = [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
+    pub const WATCH: [Self; 7] =
+        [Self::Gateway, Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03, Self::Grpc03];
 
     /// None: gRPC.
     pub fn dialect(self) -> Option<Dialect> {
         match self {
-            Self::Gateway | Self::A2aGrpc => None,
+            Self::Gateway | Self::A2aGrpc | Self::Grpc03 => None,
             Self::V1 | Self::Rest => Some(Dialect::V1),
             Self::V03 | Self::Rest03 => Some(Dialect::V03),
             Self::Praison | Self::PraisonOwn => Some(Dialect::Praison),
@@ -203,9 +218,14 @@ impl Door {
         Self::REST.contains(&self)
     }
 
-    /// Whether it speaks the dialect.
+    /// Whether it speaks the dialect, in JSON.
     pub fn is(self, dialect: Dialect) -> bool {
         self.dialect() == Some(dialect)
+    }
+
+    /// Whether it speaks A2A 0.3, on any binding.
+    pub fn is_v03(self) -> bool {
+        self == Self::Grpc03 || self.is(Dialect::V03)
     }
 
     fn path(self) -> &'static str {

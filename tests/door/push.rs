@@ -15,7 +15,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::{Value, json};
 
 use super::{
-    Client, Dialect, Door, Events, Fault, Gateway, Seen, Send, grpc,
+    Client, Dialect, Door, Events, Fault, Gateway, Seen, Send, grpc, grpc_v03,
     json::{Result, members},
 };
 
@@ -167,10 +167,10 @@ impl Hook {
 
 impl Door {
     /// The doors with operations on configs.
-    pub const PUSH: [Self; 7] =
-        [Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03];
+    pub const PUSH: [Self; 8] =
+        [Self::A2aGrpc, Self::V1, Self::V03, Self::Praison, Self::PraisonOwn, Self::Rest, Self::Rest03, Self::Grpc03];
     /// Those where a task has several configs.
-    pub const PUSH_A2A: [Self; 5] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03];
+    pub const PUSH_A2A: [Self; 6] = [Self::A2aGrpc, Self::V1, Self::V03, Self::Rest, Self::Rest03, Self::Grpc03];
     /// Those whose lists have pages.
     pub const PUSH_PAGES: [Self; 3] = [Self::A2aGrpc, Self::V1, Self::Rest];
 }
@@ -181,6 +181,9 @@ impl Client {
     }
 
     pub async fn set_hook(&self, hook: &Hook) -> Result<Hook> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::set_hook(self, hook).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let config = TaskPushNotificationConfig { tenant: self.tenant.clone(), ..hook.to_proto() };
             let answer = self.a2a().create_task_push_notification_config(self.named(config)).await;
@@ -196,6 +199,9 @@ impl Client {
 
     /// `id`: empty where the door has none, or leaves it open.
     pub async fn get_hook(&self, task: &str, id: &str) -> Result<Hook> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::get_hook(self, task, id).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let tenant = self.tenant.clone();
             let get = GetTaskPushNotificationConfigRequest { tenant, task_id: task.into(), id: id.into() };
@@ -216,6 +222,9 @@ impl Client {
 
     /// A page of them, and the token of the next one.
     pub async fn hook_page(&self, task: &str, size: i32, token: &str) -> Result<(Vec<Hook>, String)> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::hooks(self, task).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let list = ListTaskPushNotificationConfigsRequest {
                 tenant: self.tenant.clone(),
@@ -251,6 +260,9 @@ impl Client {
     }
 
     pub async fn drop_hook(&self, task: &str, id: &str) -> Result<()> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::drop_hook(self, task, id).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let tenant = self.tenant.clone();
             let delete = DeleteTaskPushNotificationConfigRequest { tenant, task_id: task.into(), id: id.into() };
@@ -266,6 +278,9 @@ impl Client {
 
     /// Sends a message that brings a config, and answers with the task.
     pub async fn send_hook(&self, send: Send<'_>, hook: &Hook) -> Result<Seen> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::send_hook(self, &send, hook).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let mut request = grpc::request(&send);
             request.configuration.as_mut().unwrap().task_push_notification_config = Some(hook.to_proto());
@@ -280,6 +295,9 @@ impl Client {
 
     /// Streams a message that brings a config.
     pub async fn stream_hook(&self, send: Send<'_>, hook: &Hook) -> Result<Events> {
+        if self.door == Door::Grpc03 {
+            return grpc_v03::stream_hook(self, &send, hook).await;
+        }
         let Some(dialect) = self.door.dialect() else {
             let mut request = grpc::request(&send);
             request.configuration.as_mut().unwrap().task_push_notification_config = Some(hook.to_proto());

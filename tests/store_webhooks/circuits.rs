@@ -79,7 +79,7 @@ async fn dead_origins_leave_room_for_live_ones() {
         rig.create(&task, vec![webhook(&task, &format!("dead-{n}"))]).await.unwrap();
     }
     let mut dead = rig.dispatch(go(2001, Vec::new())).await.claims;
-    assert_eq!(dead.len(), 4, "half of the room is kept for origins that are known to be reached");
+    assert_eq!(dead.len(), 2, "a part of the room is for origins that were never tried");
     for after in 1..20 {
         rig.say(&live, after, &["status"]).await;
         let now = 2001 + after.cast_signed() * 10_000;
@@ -91,10 +91,8 @@ async fn dead_origins_leave_room_for_live_ones() {
     }
 }
 
-#[tokio::test]
-async fn neither_a_new_origin_nor_one_that_stumbled_once_waits_behind_dead_ones() {
-    let rig = Rig::new();
-    let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
+/// Twenty origins that were tried once and are to be tried again at 3000, two of them under way; then one that is live.
+async fn crowded(rig: &Rig, limits: &Limits) -> Arc<Identity> {
     let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
     let live = identity("me", "a");
     rig.create(&live, vec![webhook(&live, "live")]).await.unwrap();
@@ -104,23 +102,61 @@ async fn neither_a_new_origin_nor_one_that_stumbled_once_waits_behind_dead_ones(
         let task = identity("me", "a");
         rig.create(&task, vec![webhook(&task, &format!("dead-{n}"))]).await.unwrap();
     }
-    // Each dead one has failed once; half of what is not for reached ones is under way again.
     let mut dead = rig.dispatch(go(2001, Vec::new())).await.claims;
-    for now in 2001..2006 {
-        dead = rig.dispatch(go(now, unreached(&dead, 3000))).await.claims;
+    while !dead.is_empty() {
+        assert_eq!(dead.len(), 2);
+        dead = rig.dispatch(go(2001, unreached(&dead, 3000))).await.claims;
     }
-    assert!(dead.is_empty(), "all have been tried: {dead:?}");
     assert_eq!(rig.dispatch(go(3000, Vec::new())).await.claims.len(), 2);
+    live
+}
 
+#[tokio::test]
+async fn neither_a_new_origin_nor_one_that_stumbles_waits_behind_dead_ones() {
+    let rig = Rig::new();
+    let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
+    let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
+    let live = crowded(&rig, &limits).await;
     let new = identity("me", "a");
     rig.create(&new, vec![webhook(&new, "new")]).await.unwrap();
     let claims = rig.dispatch(go(3001, Vec::new())).await.claims;
     assert_eq!(claims.iter().map(|claim| claim.delivery.task).collect::<Vec<_>>(), [new.id]);
+    assert!(!claims[0].proven);
+    // It restarts while two attempts are under way: it is no less live for that.
+    let other = identity("me", "a");
+    rig.create(&other, vec![webhook(&other, "live")]).await.unwrap();
     rig.say(&live, 1, &["status"]).await;
     let stumbles = rig.dispatch(go(3002, Vec::new())).await.claims;
-    assert_eq!(stumbles[0].delivery.task, live.id);
+    assert_eq!(stumbles.iter().filter(|claim| claim.proven).count(), 2);
     let again = rig.dispatch(go(3003, unreached(&stumbles, 3003))).await.claims;
-    assert_eq!(again.iter().map(|claim| claim.delivery.task).collect::<Vec<_>>(), [live.id]);
-    // Twice is no accident.
+    assert_eq!(again.iter().filter(|claim| claim.proven).count(), 2, "{again:?}");
+    // Until its circuit opens: then it has its turn among those that are not reached.
     assert!(rig.dispatch(go(3004, unreached(&again, 3004))).await.claims.is_empty());
+    assert!(rig.dispatch(go(5000, Vec::new())).await.claims.is_empty());
+}
+
+#[tokio::test]
+async fn an_origin_that_was_reached_long_ago_is_tried_at_once_and_dead_once_that_fails() {
+    const LONG: i64 = 600_001;
+    let rig = Rig::new();
+    let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
+    let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
+    let lease = Duration::from_secs(3600);
+    let live = crowded(&rig, &limits).await;
+    // The two that are under way keep the room of the dead.
+    let dead = Round { lease, ..go(3000 + LEASE, Vec::new()) };
+    assert_eq!(rig.dispatch(dead).await.claims.len(), 2);
+    rig.say(&live, 1, &["status", "status"]).await;
+    let claims = rig.dispatch(go(2000 + LONG, Vec::new())).await.claims;
+    assert_eq!((sequences(&claims), claims[0].proven), (vec![2], true), "idle is not dead");
+    let claims = rig.dispatch(go(2000 + LONG, unreached(&claims, 0))).await.claims;
+    assert!(claims.is_empty());
+    let limits = Limits { unproven: 6, ..limits };
+    let mut claims = rig.dispatch(Round { limits: limits.clone(), ..go(2001 + LONG, Vec::new()) }).await.claims;
+    claims.retain(|claim| claim.delivery.task == live.id);
+    assert_eq!(claims.iter().map(|claim| claim.proven).collect::<Vec<_>>(), [false], "what waits longest is first");
+    // Reached, it is live again.
+    let results = all(&claims, &Verdict::Delivered);
+    let claims = rig.dispatch(Round { limits, ..go(2002 + LONG, results) }).await.claims;
+    assert!(claims.iter().any(|claim| claim.delivery.task == live.id && claim.proven));
 }

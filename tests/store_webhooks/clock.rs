@@ -86,3 +86,30 @@ async fn rounds_that_overtake_each_other_move_nothing() {
     assert_eq!((round.claims.len(), round.next), (0, Some(12_000)));
     assert_eq!(rig.claim(12_000).await.len(), 1);
 }
+
+#[tokio::test]
+async fn claims_hold_as_much_longer_as_the_clock_was_set_forward() {
+    const DAY: i64 = 86_400_000;
+    let rig = Rig::new();
+    let task = identity("me", "a");
+    rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
+    let claims = rig.claim(2000).await;
+    let jumped = |jumped, now| Round { jumped, ..round(now) };
+    let forward = rig.dispatch(jumped(DAY, 3000 + DAY)).await;
+    assert_eq!((forward.claims.len(), forward.next), (0, Some(2000 + LEASE + DAY)));
+    // Another dispatcher tells of the same.
+    let forward = rig.dispatch(jumped(DAY, 3000 + DAY)).await;
+    assert_eq!(forward.next, Some(2000 + LEASE + DAY));
+    assert_eq!(rig.dispatch(jumped(0, 2000 + LEASE + DAY)).await.claims.len(), 1, "it ends all the same");
+    assert_eq!(rig.record(2000 + LEASE + DAY, all(&claims, &Verdict::Delivered)).await.refused, 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_by_less_than_nothing_happened_for_counts_too() {
+    let rig = Rig::new();
+    retried_at(&rig, "one", 10_000, 7_200_000).await;
+    // An hour passed without a round, then the clock was set back by half an hour.
+    let back = Round { jumped: -1_800_000, ..round(1_810_000) };
+    assert_eq!(rig.dispatch(back).await.next, Some(5_400_000));
+    assert_eq!(rig.claim(5_400_000).await.len(), 1);
+}

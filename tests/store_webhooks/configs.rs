@@ -53,11 +53,16 @@ async fn what_is_stored_is_read_back_until_it_is_removed() {
     let second = rig.store.put_webhook(second).await.unwrap();
     assert_eq!(find("me", named(&hook.task, "")).await, Some(second));
 
-    // Again under its name: its id stays.
+    // Again under its name: its id stays, and so does its signing secret, as this one brings none.
     let changed = Webhook { url: "https://two/x".into(), origin: "https://two:443".into(), ..webhook(&task, "two") };
     let changed = Webhook { name: name.clone(), created: 9, updated: 9, ..changed };
     let stored = rig.store.put_webhook(changed.clone()).await.unwrap();
-    hook = Webhook { id: hook.id, created: hook.created, ..changed };
+    hook = Webhook {
+        id: hook.id,
+        created: hook.created,
+        secrets: Secrets { token: String::new(), ..hook.secrets },
+        ..changed
+    };
     assert_eq!(stored, hook);
     assert_eq!(rig.reload(&hook).await, hook);
     assert!(!rig.store.delete_webhook("you".into(), hook.id).await.unwrap());
@@ -94,6 +99,7 @@ async fn lists_are_the_owners_oldest_first_filtered_and_paged() {
 
 #[tokio::test]
 async fn limits_are_per_place_and_name_the_remedy() {
+    const DAYS: i64 = 30 * 86_400_000;
     let rig = Rig::with(|settings| SqliteSettings { webhooks_per_task: 2, ..settings });
     let task = rig.task().await;
     let none = |n: usize| Webhook { task: format!("none-{n}"), agent: "".into(), ..webhook(&task, "h") };
@@ -115,8 +121,12 @@ async fn limits_are_per_place_and_name_the_remedy() {
     assert!(error.message().contains("1000 webhooks of tasks that do not exist"), "{error}");
     rig.store.put_webhook(Webhook { owner: "you".into(), ..none(0) }).await.unwrap();
     // They go when their time is over, and make room.
-    assert_eq!(rig.store.purge_deliveries(CREATED, 5000).await.unwrap(), 0);
-    assert_eq!(rig.store.purge_deliveries(CREATED + 1, 5000).await.unwrap(), 1001);
+    let purge = |cutoff, now| rig.store.purge_deliveries(cutoff, now, 1000);
+    assert_eq!(purge(Some(CREATED), i64::MAX).await.unwrap(), 0);
+    assert_eq!(purge(Some(CREATED + 1), 0).await.unwrap(), 1000);
+    // Also where deliveries are kept for ever.
+    assert_eq!(purge(None, CREATED + DAYS).await.unwrap(), 0);
+    assert_eq!(purge(None, CREATED + DAYS + 1).await.unwrap(), 1);
     put(1000).await.unwrap();
 }
 

@@ -69,3 +69,15 @@ async fn where_the_log_was_trimmed_the_status_is_still_that_of_the_event() {
         assert_eq!(said, expected.map(|sequence| vec![text(sequence)]), "as of {sequence}");
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_does_not_keep_back_the_others() {
+    let rig = Rig::new();
+    let (damaged, odd, whole) = (rig.task().await, rig.task().await, rig.task().await);
+    let table = rig.dir.path();
+    meddle(table, "UPDATE segments SET data = x'ff' WHERE position = (SELECT min(position) FROM segments)");
+    meddle(table, "UPDATE segments SET first = -1 WHERE task = 2");
+    let wanted = [&damaged, &odd, &whole].map(|task| Wanted { task: task.id, sequence: 1, fold: true });
+    let found = rig.store.contents(wanted.into()).await.unwrap();
+    assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true]);
+}

@@ -69,8 +69,13 @@ impl Rig {
 
     /// The same file, opened again.
     async fn again(self) -> Self {
+        self.again_with(|settings| settings).await
+    }
+
+    /// The same file, opened again with other settings.
+    async fn again_with(self, change: impl FnOnce(SqliteSettings) -> SqliteSettings) -> Self {
         self.store.close().await;
-        let (store, ear) = open(&SqliteSettings::new(self.dir.path())).unwrap();
+        let (store, ear) = open(&change(SqliteSettings::new(self.dir.path()))).unwrap();
         Self { dir: self.dir, store, ear }
     }
 
@@ -134,6 +139,12 @@ impl Rig {
         let which = a2a_gateway::store::Which::Id(webhook.id);
         self.store.webhook(webhook.owner.clone(), which).await.unwrap().unwrap()
     }
+}
+
+/// Changes a store's file past it.
+fn meddle(dir: &Path, statement: &str) {
+    let file = rusqlite::Connection::open(dir.join("gateway.db")).unwrap();
+    assert!(file.execute(statement, []).unwrap() > 0, "{statement}");
 }
 
 fn open(settings: &SqliteSettings) -> Result<(Sqlite, Arc<Ear>), String> {
@@ -257,7 +268,7 @@ fn result(claim: &Claim, verdict: Verdict) -> Attempted {
     let attempt = Attempt { number: claim.number, time: 5, latency: 3, status, error, ..Attempt::default() };
     let attempt = Some(attempt).filter(|_| verdict != Verdict::Released);
     let reached = (verdict != Verdict::Released).then_some(true);
-    Attempted { ticket: claim.ticket, verdict, attempt, reached }
+    Attempted { ticket: claim.ticket, verdict, attempt, reached, blame: true }
 }
 
 fn all(claims: &[Claim], verdict: &Verdict) -> Vec<Attempted> {
@@ -270,5 +281,15 @@ fn sequences(claims: &[Claim]) -> Vec<u64> {
 
 fn change(webhook: &Webhook) -> WebhookChange {
     let id = webhook.id;
-    WebhookChange { id, now: 2000, target: None, events: None, payload: None, state: None, secrets: None }
+    WebhookChange {
+        id,
+        now: 2000,
+        target: None,
+        events: None,
+        payload: None,
+        state: None,
+        token: None,
+        authentication: None,
+        signing: None,
+    }
 }

@@ -155,3 +155,25 @@ async fn many_are_made_due_and_listed_in_pieces_without_loss() {
     let none = DeliveryQuery { owner: "me".into(), webhook: Some(WebhookId::mint()), limit: 10, ..Default::default() };
     assert!(rig.store.deliveries(none).await.unwrap().deliveries.is_empty());
 }
+
+#[tokio::test]
+async fn a_page_looks_at_so_many_rows_also_of_what_was_removed_or_does_not_match() {
+    let rig = Rig::new();
+    let (task, hook) = sent(&rig).await;
+    let before = rig.deliveries().await.len();
+    // What a removed webhook has left is newer than all of it.
+    meddle(
+        rig.dir.path(),
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 15000)
+         INSERT INTO deliveries (webhook, task, sequence, state, created) SELECT 999, 1, n, 1, 0 FROM n",
+    );
+    let any = || DeliveryQuery { owner: "me".into(), limit: 10, ..DeliveryQuery::default() };
+    let failed = || DeliveryQuery { state: Some(DeliveryState::Failed), ..any() };
+    let both = DeliveryQuery { task: Some(task.id), webhook: Some(hook.id), ..any() };
+    for (query, expected) in [(any(), before), (failed(), 2), (both, before)] {
+        let first = rig.store.deliveries(query.clone()).await.unwrap();
+        assert!(first.deliveries.is_empty() && first.next.is_some(), "{query:?}");
+        let second = rig.store.deliveries(DeliveryQuery { before: first.next, ..query }).await.unwrap();
+        assert_eq!((second.deliveries.len(), second.next), (expected, None));
+    }
+}

@@ -111,7 +111,7 @@ async fn deliveries_go_when_their_time_is_over() {
     let claims = rig.dispatch(Round { results, ..round(3000) }).await.claims;
     rig.dispatch(Round { results: all(&claims, &Verdict::Failed), ..round(4000) }).await;
     // Of the live webhook: one delivered at 3000, one given up at 4000, one under way. Of the other: one and two.
-    let purge = |cutoff, batch| rig.store.purge_deliveries(cutoff, batch);
+    let purge = |cutoff, batch| rig.store.purge_deliveries(Some(cutoff), 0, batch);
     assert_eq!(purge(3000, 10).await.unwrap(), 0);
     assert_eq!(purge(3001, 1).await.unwrap(), 1);
     assert_eq!(purge(3001, 10).await.unwrap(), 3, "what waits for a disabled webhook, too");
@@ -136,8 +136,53 @@ async fn very_many_deliveries_of_a_removed_webhook_go_in_pieces_and_are_seen_no_
     // Nothing of it is a new webhook's.
     let next = rig.webhook(&task, "h").await;
     assert_eq!(rig.store.standing(next.id).await.unwrap().pending, 0);
-    assert_eq!(rig.store.purge_deliveries(0, 1000).await.unwrap(), 1000);
-    assert_eq!(rig.store.purge_deliveries(0, 1000).await.unwrap(), 500);
-    assert_eq!(rig.store.purge_deliveries(0, 1000).await.unwrap(), 0);
+    assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 1000);
+    assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 500);
+    assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 0);
     assert_eq!((rows(rig.dir.path(), "deliveries"), rows(rig.dir.path(), "removed")), (0, 0));
+}
+
+#[tokio::test]
+async fn tasks_with_very_many_deliveries_go_in_pieces() {
+    let rig = Rig::new();
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let task = identity("me", "a");
+        let hook = webhook(&task, "h");
+        rig.create(&task, vec![hook.clone()]).await.unwrap();
+        rig.say(&task, 1, &["artifact"; 2998]).await;
+        rig.say(&task, 2999, &["done"]).await;
+        tasks.push(task.id);
+    }
+    meddle(rig.dir.path(), "UPDATE webhooks SET state = 2");
+    meddle(rig.dir.path(), "UPDATE lanes SET held = 2");
+    let purge = || rig.store.purge(Some(i64::MAX), 0, 10);
+    assert_eq!(purge().await.unwrap(), tasks[..2]);
+    assert_eq!(rows(rig.dir.path(), "deliveries"), 6000);
+    assert_eq!(purge().await.unwrap(), tasks[2..]);
+    assert!(purge().await.unwrap().is_empty());
+    assert_eq!(rows(rig.dir.path(), "deliveries"), 0);
+}
+
+#[tokio::test]
+async fn where_webhooks_are_not_sent_nothing_is_recorded_or_kept_for_them() {
+    let rig = Rig::new();
+    rig.store.put_webhook(of_agent("me", "a", "agents")).await.unwrap();
+    let waiting = identity("me", "a");
+    rig.create(&waiting, vec![webhook(&waiting, "h")]).await.unwrap();
+    let rig = rig.again_with(|settings| SqliteSettings { webhooks_enabled: false, ..settings }).await;
+    rig.say(&waiting, 1, &["status"]).await;
+    let snapshot = Some(Bytes::from(Task::default().encode_to_vec()));
+    let trim = Append { snapshot, trim_to: Some(2), ..append(&waiting, 2, &["done"]) };
+    rig.store.append(trim).await.unwrap();
+    assert_eq!(floor(&rig, &waiting).await, 2);
+    rig.task_of("me", "a", Vec::new()).await;
+    assert_eq!(rig.states().await, [(1, DeliveryState::Pending), (1, DeliveryState::Pending)]);
+    // Turned on again before the task went, what waited is sent, and what comes is.
+    let rig = rig.again().await;
+    assert_eq!(rig.claim(2000).await.len(), 2);
+    assert!(rig.store.purge(Some(i64::MAX), 0, 10).await.unwrap().is_empty());
+    let rig = rig.again_with(|settings| SqliteSettings { webhooks_enabled: false, ..settings }).await;
+    assert_eq!(rig.store.purge(Some(i64::MAX), 0, 10).await.unwrap(), [waiting.id]);
+    assert_eq!((rows(rig.dir.path(), "deliveries"), rows(rig.dir.path(), "lanes")), (0, 0));
 }

@@ -70,8 +70,8 @@ async fn limits_hold_over_all_rounds() {
     let rig = Rig::new();
     hosts(&rig, (0..10).map(|n| format!("h-{n}"))).await;
     let limited = |now, limits: Limits, results| Round { limits, results, ..round(now) };
-    // Origins that were never tried.
-    let few = || Limits { unproven: 4, ..limits() };
+    // Origins that were never tried: half of the unproven.
+    let few = || Limits { unproven: 8, ..limits() };
     let first = rig.dispatch(limited(2000, few(), Vec::new())).await.claims;
     assert_eq!(first.len(), 4);
     assert_eq!(rig.dispatch(limited(2000, few(), Vec::new())).await.claims.len(), 0);
@@ -165,6 +165,22 @@ async fn others_are_told_of_what_a_round_made_due_and_did_not_take() {
 }
 
 #[tokio::test]
+async fn the_gateways_own_failures_do_not_make_a_webhook_failing() {
+    let rig = Rig::new();
+    let task = identity("me", "a");
+    let hook = webhook(&task, "h");
+    rig.create(&task, vec![hook.clone()]).await.unwrap();
+    rig.say(&task, 1, &["status"]).await;
+    let mut claims = rig.claim(2000).await;
+    for (now, blame, since) in [(3000, false, None), (4000, true, Some(4000)), (5000, false, Some(4000))] {
+        let result = Attempted { blame, ..result(&claims[0], Verdict::Retry(now)) };
+        claims = rig.dispatch(Round { results: vec![result], ..round(now) }).await.claims;
+        let health = rig.reload(&hook).await.health;
+        assert_eq!((health.failing_since, health.last_failure), (since, Some(now)));
+    }
+}
+
+#[tokio::test]
 async fn health_follows_results() {
     let rig = Rig::new();
     let task = identity("me", "a");
@@ -192,9 +208,38 @@ async fn health_follows_results() {
     assert_eq!(health.last_success, Some(5000), "written every few seconds");
     let health = step(10_000, Verdict::Delivered).await;
     assert_eq!(health.last_success, Some(10_000));
-    let health = step(11_000, Verdict::Disable(WebhookState::Failing)).await;
-    assert_eq!((health.failing_since, rig.reload(&hook).await.state), (Some(11_000), WebhookState::Failing));
-    assert!(claims.is_empty());
+}
+
+#[tokio::test]
+async fn a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the_claim() {
+    let rig = Rig::new();
+    let task = identity("me", "a");
+    let hook = webhook(&task, "h");
+    rig.create(&task, vec![hook.clone()]).await.unwrap();
+    let disable = Verdict::Disable(WebhookState::Failing);
+    let mut now = 10_000;
+    let mut claims = rig.claim(now).await;
+    claims = rig.dispatch(Round { results: all(&claims, &Verdict::Retry(now)), ..round(now) }).await.claims;
+    // It was enabled anew meanwhile, once before it failed again and once after.
+    for fails_again in [false, true] {
+        let state = Some(WebhookState::Enabled);
+        rig.store.update_webhook("me".into(), WebhookChange { state, ..change(&hook) }).await.unwrap();
+        now += 1;
+        if fails_again {
+            meddle(rig.dir.path(), &format!("UPDATE webhooks SET failing_since = {now}"));
+        }
+        let round = rig.dispatch(Round { results: all(&claims, &disable), ..round(now) }).await;
+        assert_eq!((round.claims.len(), round.next), (0, Some(now + 10_000)));
+        assert_eq!(
+            (rig.states().await, rig.reload(&hook).await.state),
+            (vec![(1, DeliveryState::Pending)], hook.state)
+        );
+        now += 10_000;
+        claims = rig.claim(now).await;
+    }
+    rig.record(now, all(&claims, &disable)).await;
+    assert_eq!(rig.states().await, [(1, DeliveryState::Failed)]);
+    assert_eq!(rig.reload(&hook).await.state, WebhookState::Failing);
 }
 
 #[tokio::test]
@@ -208,4 +253,15 @@ async fn the_backlog_is_what_waits_and_what_was_given_up() {
     rig.record(2000, all(&claims, &Verdict::Failed)).await;
     let backlog = rig.store.backlog().await.unwrap();
     assert_eq!((backlog.pending, backlog.failed, backlog.oldest), (2, 1, Some(CREATED + 1)));
+    // The lane that is longest there need not have the oldest event, and one is as old as its first.
+    let other = identity("me", "a");
+    let second = webhook(&other, "h");
+    rig.create(&other, vec![second.clone()]).await.unwrap();
+    let oldest = async || rig.store.backlog().await.unwrap().oldest;
+    assert_eq!(oldest().await, Some(CREATED));
+    let state = Some(WebhookState::Paused);
+    rig.store.update_webhook("me".into(), WebhookChange { state, ..change(&second) }).await.unwrap();
+    assert_eq!(oldest().await, Some(CREATED + 1), "what is paused is not late");
+    rig.store.redeliver("me".into(), a2a_gateway::store::Redelivery::One(claims[0].delivery)).await.unwrap();
+    assert_eq!(oldest().await, Some(CREATED));
 }

@@ -118,7 +118,7 @@ impl Outbox for Gated {
         dispatch(round: Round) -> Result<Claims, Error>;
         contents(wanted: Vec<Wanted>) -> Result<Vec<Option<Content>>, Error>;
         backlog() -> Result<Backlog, Error>;
-        purge_deliveries(cutoff: i64, batch: usize) -> Result<usize, Error>;
+        purge_deliveries(cutoff: Option<i64>, now: i64, batch: usize) -> Result<usize, Error>;
     }
 }
 

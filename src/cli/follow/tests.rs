@@ -112,7 +112,9 @@ impl Api for Scripted {
         self.webhook(WebhookCall::Create(request.into_inner()), |script| script.webhook.pop_front())
     }
     async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Answer<Webhook> {
-        self.webhook(WebhookCall::Get(request.into_inner().id), |script| script.webhook.pop_front())
+        let mut script = self.0.lock().unwrap();
+        script.asked_webhooks.push(WebhookCall::Get(request.into_inner().id));
+        script.webhook.pop_front().map(Response::new).ok_or_else(|| Status::not_found("there is no such webhook"))
     }
     async fn list_webhooks(&self, request: Request<ListWebhooksRequest>) -> Answer<ListWebhooksResponse> {
         self.webhook(WebhookCall::List(request.into_inner()), |script| script.list_webhooks.pop_front())

@@ -101,6 +101,6 @@ fn verdict(findings: &Findings) -> String {
     if findings.verified() {
         return format!("verified: {right}").green().to_string();
     }
-    let right = if right.is_empty() { String::new() } else { format!("; right: {right}") };
-    format!("not verified: {}{right}", findings.unchecked().join("; ")).yellow().to_string()
+    let right = if right.is_empty() { right } else { format!("verified: {right}; ") };
+    format!("{right}not verified: {}", findings.unchecked().join("; ")).yellow().to_string()
 }

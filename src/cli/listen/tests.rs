@@ -161,6 +161,18 @@ async fn with_a_secret_of_its_own_it_takes_all_and_says_what_is_verified() {
 }
 
 #[tokio::test]
+async fn an_unsigned_delivery_with_the_right_token_is_taken_and_said_to_be_both() {
+    let checks = Checks::new(None, given("tk"), None).unwrap();
+    let (out, _) = receiving(checks, 200, false, async |http, url| {
+        let request = http.post(&url).header("x-webhook-token", "tk").body(STATUS);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    })
+    .await;
+    let told = "  verified: token; not verified: signature: there is no webhook-id header\n";
+    assert!(out.ends_with(told), "{out}");
+}
+
+#[tokio::test]
 async fn other_methods_and_too_large_bodies_are_refused() {
     let checks = Checks::new(None, None, None).unwrap();
     let (out, err) = receiving(checks, 200, false, async |http, url| {

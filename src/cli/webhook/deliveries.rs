@@ -56,15 +56,8 @@ pub(super) struct DeliveriesArgs {
     a2a-gateway webhook redeliver --failed 01980c0e-…\n  \
     a2a-gateway webhook redeliver --all 01980c0e-… --since 2h")]
 pub(super) struct RedeliverArgs {
-    /// Send this delivery again, whatever became of it
-    #[arg(value_name = "DELIVERY", required_unless_present_any = ["failed", "all"])]
-    id: Option<String>,
-    /// Send those of this webhook again that were given up
-    #[arg(long, value_name = "WEBHOOK", conflicts_with_all = ["id", "all"])]
-    failed: Option<String>,
-    /// Send all of this webhook again, delivered ones too; needs --since
-    #[arg(long, value_name = "WEBHOOK", conflicts_with = "id", requires = "since")]
-    all: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Only of events since: a duration (2h, 3d) or a time (2026-01-02T03:04:05Z)
     #[arg(long, value_name = "WHEN", value_parser = parse_when, conflicts_with = "id")]
     since: Option<Timestamp>,
@@ -73,6 +66,21 @@ pub(super) struct RedeliverArgs {
     until: Option<Timestamp>,
     #[command(flatten)]
     pub(super) target: Target,
+}
+
+/// What to send again: one of them.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Send this delivery again, whatever became of it
+    #[arg(value_name = "DELIVERY")]
+    id: Option<String>,
+    /// Send those of this webhook again that were given up
+    #[arg(long, value_name = "WEBHOOK")]
+    failed: Option<String>,
+    /// Send all of this webhook again, delivered ones too; needs --since
+    #[arg(long, value_name = "WEBHOOK", requires = "since")]
+    all: Option<String>,
 }
 
 /// Lists deliveries.
@@ -121,8 +129,8 @@ pub(super) async fn deliveries(args: DeliveriesArgs, screen: &mut Screen) -> Res
 /// Sends deliveries again.
 pub(super) async fn redeliver(args: RedeliverArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let mut gateway = Gateway::connect(&args.target).await?;
-    let many = args.failed.map(What::FailedOf).or(args.all.map(What::AllOf));
-    let what = many.or(args.id.map(What::DeliveryId));
+    let Which { id, failed, all } = args.which;
+    let what = failed.map(What::FailedOf).or(all.map(What::AllOf)).or(id.map(What::DeliveryId));
     let request = RedeliverRequest { what, from: args.since, to: args.until };
     let answer = gateway.client.redeliver(request).await;
     let answer = answer.map_err(|status| gateway.refused("send it again", status))?.into_inner();

@@ -65,15 +65,17 @@ pub(super) fn webhooks(webhooks: &[Webhook], now: Timestamp) -> String {
     let rows = webhooks.iter().map(|webhook| {
         let (state, style) = state_word(webhook.state());
         let success = webhook.last_success_time.map(|time| relative(time, now));
+        let failing = webhook.failing_since.map(|time| relative(time, now));
         [
             Cell(one_line(&webhook.id, 40), Style::new()),
             Cell(state.to_owned(), style),
             Cell(scope(webhook), Style::new()),
             Cell(success.unwrap_or_else(|| "never".to_owned()), Style::new().dimmed()),
+            Cell(failing.unwrap_or_else(|| "-".to_owned()), Style::new().yellow()),
             Cell(one_line(&webhook.url, 200), Style::new()),
         ]
     });
-    table(["WEBHOOK", "STATE", "HEARS OF", "LAST SUCCESS", "URL"], rows.collect())
+    table(["WEBHOOK", "STATE", "HEARS OF", "LAST SUCCESS", "FAILING SINCE", "URL"], rows.collect())
 }
 
 /// A delivery, and its attempts below it.

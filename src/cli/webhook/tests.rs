@@ -143,7 +143,9 @@ async fn a_webhook_is_shown_with_how_it_does() {
 
 #[tokio::test]
 async fn webhooks_are_listed_by_pages_up_to_the_limit() {
-    let page = |next: &str| ListWebhooksResponse { webhooks: vec![sample(); 60], next_page_token: next.into() };
+    let mut webhooks = vec![sample(); 60];
+    webhooks[1].failing_since = Some(Timestamp::from_millis(0));
+    let page = |next: &str| ListWebhooksResponse { webhooks: webhooks.clone(), next_page_token: next.into() };
     let script = || Script { list_webhooks: [page("p2"), page("p3"), page("")].into(), ..Script::default() };
     let (asked, out, err) = run(script(), &["list", "--agent", "a", "--limit", "120"]).await;
     let ask = |size, token: &str| {
@@ -152,7 +154,10 @@ async fn webhooks_are_listed_by_pages_up_to_the_limit() {
     };
     assert_eq!(asked, [ask(100, ""), ask(60, "p2")]);
     assert_eq!((out.lines().count(), err.as_str()), (121, "there are more; --all shows all of them\n"));
-    assert_eq!(out.lines().nth(1), Some("w1       enabled  agent echo  never         http://h.test/in"));
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[0], "WEBHOOK  STATE    HEARS OF    LAST SUCCESS  FAILING SINCE  URL");
+    assert!(lines[1].ends_with("never         -              http://h.test/in"), "{out}");
+    assert!(lines[2].contains("d ago     http"), "{out}");
     let (asked, out, err) = run(script(), &["list", "--all", "--json"]).await;
     assert_eq!((asked.len(), out.lines().count(), err.as_str()), (3, 180, ""));
     let none = Script { list_webhooks: [ListWebhooksResponse::default()].into(), ..Script::default() };
@@ -209,9 +214,14 @@ async fn impossible_changes_are_refused_before_anyone_is_asked() {
 
 #[tokio::test]
 async fn a_webhook_is_deleted() {
-    let (asked, out, err) = run(Script::default(), &["delete", "w1"]).await;
-    assert_eq!(asked, [WebhookCall::Delete("w1".into())]);
-    assert_eq!((out.as_str(), err.as_str()), ("", "removed; nothing is sent any more\n"));
+    for (script, told) in [
+        (answering(sample()), "removed; nothing is sent any more\n"),
+        (Script::default(), "there is no such webhook\n"),
+    ] {
+        let (asked, out, err) = run(script, &["delete", "w1"]).await;
+        assert_eq!(asked, [WebhookCall::Get("w1".into()), WebhookCall::Delete("w1".into())]);
+        assert_eq!((out.as_str(), err.as_str()), ("", told));
+    }
 }
 
 #[tokio::test]

@@ -6,14 +6,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use prost::Message;
-use tonic::{Response, Status, server::Grpc};
+use tonic::{Code, Response, Status, codec::CompressionEncoding, server::Grpc};
 use tower::service_fn;
 
 use super::codec::Encoded;
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    server::{observe::Observation, status},
+    server::{observe::Observation, route::COMPRESSED_FROM, status},
 };
 
 /// An answer on its way out.
@@ -50,7 +50,13 @@ impl Calls {
                 match answer.await {
                     Ok(answer) => {
                         seen.succeed();
-                        Ok(Response::new(Bytes::from(answer.encode_to_vec())))
+                        let answer = Bytes::from(answer.encode_to_vec());
+                        let short = answer.len() < usize::from(COMPRESSED_FROM);
+                        let mut answer = Response::new(answer);
+                        if short {
+                            answer.disable_compression();
+                        }
+                        Ok(answer)
                     }
                     Err(error) => Err(refuse(seen, &error)),
                 }
@@ -88,20 +94,31 @@ impl Calls {
         Observation::start(&self.metrics, self.door, method)
     }
 
-    /// The answer, unless it is tonic's to a request over the limit: a bare OUT_OF_RANGE, which in the contract says
-    /// something else.
+    /// The answer, unless it is tonic's own to a request that cannot be read: a bare OUT_OF_RANGE (too large) or
+    /// RESOURCE_EXHAUSTED (too large once it is no longer compressed), which in the contract say something else, or
+    /// INTERNAL (broken frames, compression or base64), which is not the gateway's fault.
     fn checked(&self, method: &'static str, answer: Answer) -> Answer {
         let headers = answer.headers();
-        let out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");
-        if !out_of_range || headers.contains_key("grpc-status-details-bin") {
+        let Some(code) = headers.get("grpc-status").filter(|_| !headers.contains_key("grpc-status-details-bin")) else {
             return answer;
-        }
-        let message = format!("the request is larger than {} bytes", self.max_request);
-        refuse(self.observe(method), &Error::new(ErrorKind::RequestTooLarge, message)).into_http()
+        };
+        let error = match Code::from_bytes(code.as_bytes()) {
+            Code::OutOfRange | Code::ResourceExhausted => {
+                let message = format!("the request is larger than {} bytes", self.max_request);
+                Error::new(ErrorKind::RequestTooLarge, message)
+            }
+            Code::Internal => Error::new(ErrorKind::InvalidArgument, "the request's frame or encoding is broken"),
+            _ => return answer,
+        };
+        refuse(self.observe(method), &error).into_http()
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {
-        Grpc::new(Encoded::default()).max_decoding_message_size(self.max_request)
+        Grpc::new(Encoded::default())
+            // The limit is that of a request as it is read, also when it came compressed.
+            .max_decoding_message_size(self.max_request)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
     }
 }
 

@@ -1,12 +1,14 @@
-//! The gRPC door: the gateway's own API, A2A 1.0, health and reflection.
+//! The gRPC door: the gateway's own API, A2A 1.0 and 0.3, health and reflection.
 //!
 //! Methods are routed by hand rather than by generated servers, because the streams send bytes that are encoded once
 //! for all watchers, which a generated server's codec cannot. A test holds the routes to the contracts.
 
 mod a2a;
+mod a2a_v03;
 mod call;
 mod codec;
 mod gateway;
+mod web;
 mod webhooks;
 
 use std::sync::Arc;
@@ -15,10 +17,11 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request},
+    middleware,
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tonic::Status;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -26,6 +29,8 @@ use self::{a2a::A2aService, call::Calls, gateway::Gateway};
 use super::Shared;
 use crate::proto::DESCRIPTORS;
 
+/// The services that do work.
+const NAMES: [&str; 3] = [gateway::NAME, a2a::NAME, a2a_v03::NAME];
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
@@ -38,15 +43,16 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
     let calls = |door| Calls { door, metrics: Arc::clone(&shared.metrics), max_request: shared.settings.max_body };
     let own = Gateway::new(shared.engine.clone(), Arc::clone(&shared.cards), calls("grpc"));
     let a2a = A2aService::new(shared.a2a.clone(), calls("a2a-grpc"));
+    let a2a_v03 = a2a_v03::A2aService::new(shared.a2a.clone(), Arc::clone(&shared.cards), calls("a2a-grpc-0.3"));
     let (reporter, health) = tonic_health::server::health_reporter();
-    for service in [gateway::NAME, a2a::NAME] {
+    for service in NAMES {
         reporter.set_service_status(service, ServingStatus::Serving).await;
     }
     let reflection = || {
         // Only what is served here: the descriptors also hold contracts that the gateway speaks as a client.
-        let served = [gateway::NAME, a2a::NAME, HEALTH, REFLECTION, REFLECTION_ALPHA];
+        let served = NAMES.into_iter().chain([HEALTH, REFLECTION, REFLECTION_ALPHA]);
         let builder = tonic_reflection::server::Builder::configure();
-        let builder = served.iter().fold(builder, |builder, name| builder.with_service_name(*name));
+        let builder = served.fold(builder, |builder, name| builder.with_service_name(name));
         builder
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -68,20 +74,41 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
                 Some(refusal) => refusal,
             }),
         )
+        .route(
+            &methods(a2a_v03::NAME),
+            any(async move |Path(method): Path<String>, request| match refuse_other_content(&request) {
+                None => {
+                    Box::pin(a2a_v03.answer(&method, request)).await.map_or_else(|| unimplemented(&method), to_axum)
+                }
+                Some(refusal) => refusal,
+            }),
+        )
         .route_service(&methods(HEALTH), health)
         .route_service(&methods(REFLECTION), reflection().build_v1()?)
-        .route_service(&methods(REFLECTION_ALPHA), reflection().build_v1alpha()?);
+        .route_service(&methods(REFLECTION_ALPHA), reflection().build_v1alpha()?)
+        .layer(middleware::from_fn(web::translate));
     Ok((router, Health(reporter)))
 }
 
 /// Whether the request is a gRPC call.
-pub fn is_grpc(request: &Request) -> bool {
+fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+") || rest.starts_with(b";"))
+}
+
+/// The answer to a call of a service that does not exist; none when the request is no gRPC call, nor a gRPC-Web call.
+pub fn unknown(request: &Request) -> Option<Response> {
+    let web = web::content_type(request.headers());
+    let mut answer = (web.is_some() || is_grpc(request)).then(|| unimplemented(request.uri().path()))?;
+    if let Some(content_type) = web {
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    Some(answer)
 }
 
 /// The answer to a call of a method that does not exist.
-pub fn unimplemented(method: &str) -> Response {
+fn unimplemented(method: &str) -> Response {
     let name: String = method.chars().take(128).collect();
     to_axum(Status::unimplemented(format!("there is no method {name}")).into_http())
 }
@@ -105,7 +132,7 @@ pub struct Health(HealthReporter);
 impl Health {
     /// Says that nothing is served any more, and ends the streams of those who watch.
     pub async fn stop(mut self) {
-        for service in ["", gateway::NAME, a2a::NAME] {
+        for service in NAMES.into_iter().chain([""]) {
             self.0.set_service_status(service, ServingStatus::NotServing).await;
             self.0.clear_service_status(service).await;
         }
@@ -200,7 +227,7 @@ pub(super) mod tests {
             answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
         };
         let unimplemented = Some((tonic::Code::Unimplemented as i32).to_string());
-        for (service, count) in [(gateway::NAME, 15), (a2a::NAME, 11)] {
+        for (service, count) in [(gateway::NAME, 15), (a2a::NAME, 11), (a2a_v03::NAME, 10)] {
             let methods = methods_of(service);
             assert_eq!(methods.len(), count, "{methods:?}");
             for method in methods {

@@ -256,7 +256,7 @@ fn webhook(webhook: &Webhook) -> api::Webhook {
         last_error: health.last_error.clone(),
         pending_deliveries: None,
         failed_deliveries: None,
-        previous_secret_expire_time: time(secrets.previous_signing.as_ref().map(|(_, until)| *until)),
+        previous_secret_expire_time: time(secrets.previous_signing.iter().map(|(_, until)| *until).max()),
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Settings {
     pub max_size: u64,
     /// The most webhooks of one task, or of one agent as a whole.
     pub webhooks_per_task: usize,
+    /// Whether webhooks are sent to. If not, no deliveries are recorded, and those that wait hold nothing back from
+    /// retention.
+    pub webhooks_enabled: bool,
     /// What webhooks' secrets are encrypted with.
     pub keys: Keys,
 }
@@ -63,6 +66,7 @@ impl Settings {
             batch_max: 256,
             max_size: 0,
             webhooks_per_task: 32,
+            webhooks_enabled: true,
             keys: Keys::default(),
         }
     }
@@ -176,7 +180,8 @@ impl Sqlite {
         // Only now: the file may just have been written anew, by way of a temporary one.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let transaction = connection.transaction()?;
-        let outbox = outbox::State::open(&transaction, keys, settings.webhooks_per_task)?;
+        let Settings { webhooks_per_task, webhooks_enabled, .. } = *settings;
+        let outbox = outbox::State::open(&transaction, keys, webhooks_per_task, webhooks_enabled)?;
         transaction.commit()?;
         Ok(Writer::new(connection, settings.batch_max.max(1), outbox, news, metrics)?)
     }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::{Failure, outbox::purge as deliveries, read, writer::Group};
+use super::{Failure, outbox::purge, read, writer::Group};
 use crate::{proto::a2a::TaskState, task::TaskId};
 
+/// Deliveries that removing tasks takes along at once; one task's are always removed together.
+const DELIVERIES_AT_ONCE: usize = 5000;
+
 /// See `Store::purge`. Tasks that deliveries wait for stay.
-pub fn purge(
+pub fn purge_tasks(
     group: &mut Group,
     sql: &Connection,
     cutoff: Option<i64>,
@@ -27,9 +30,13 @@ pub fn purge(
     )?
     .execute(params![cutoff, batch])?;
     let mut removed = Vec::new();
-    for task in settled_before(sql, cutoff, batch)? {
+    let mut deliveries = 0;
+    for task in settled_before(sql, cutoff, batch, group.outbox.enabled)? {
+        if deliveries > DELIVERIES_AT_ONCE {
+            break;
+        }
         raise_feed_floor(sql, task.key, u64::MAX)?;
-        deliveries::remove_task(sql, task.key)?;
+        deliveries += purge::remove_task(sql, task.key)?;
         for statement in [
             "DELETE FROM segments WHERE task = ?1",
             "DELETE FROM snapshots WHERE task = ?1",
@@ -45,9 +52,10 @@ pub fn purge(
     Ok(removed)
 }
 
-/// Removes the rows of a log that end at or before a sequence, as far as no webhook needs them.
-pub fn trim(sql: &Connection, task: i64, to: u64) -> Result<(), Failure> {
-    let Some(limit) = deliveries::trim_limit(sql, task)? else { return Ok(()) };
+/// Removes the rows of a log that end at or before a sequence, as far as no webhook needs them that is sent to.
+pub fn trim(sql: &Connection, task: i64, to: u64, webhooks: bool) -> Result<(), Failure> {
+    let limit = if webhooks { purge::trim_limit(sql, task)? } else { Some(u64::MAX) };
+    let Some(limit) = limit else { return Ok(()) };
     let to = to.min(limit);
     raise_feed_floor(sql, task, to)?;
     sql.prepare_cached(
@@ -79,17 +87,19 @@ struct Settled {
     standing: i32,
 }
 
-/// Tasks that settled before a time and that no delivery to an enabled or paused webhook waits for, oldest first.
-fn settled_before(sql: &Connection, cutoff: i64, limit: usize) -> Result<Vec<Settled>, Failure> {
+/// Tasks that settled before a time and that no delivery to an enabled or paused webhook waits for, oldest first. If no
+/// webhooks are sent to, nothing waits.
+fn settled_before(sql: &Connection, cutoff: i64, limit: usize, webhooks: bool) -> Result<Vec<Settled>, Failure> {
     let mut owners = sql.prepare_cached("SELECT DISTINCT owner FROM counts")?;
     let owners = owners.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     let mut found = Vec::new();
+    let waiting = "AND NOT EXISTS (SELECT 1 FROM lanes WHERE lanes.task = tasks.key AND held <= 1)";
+    let nothing_waits = if webhooks { waiting } else { "" };
     // A range of an index each.
     for (owner, standing) in owners.iter().flat_map(|owner| [(owner, read::SETTLED), (owner, read::HIDDEN)]) {
         let mut statement = sql.prepare_cached(&format!(
             "SELECT key, id, owner, agent, state, standing FROM tasks
-             WHERE standing = {standing} AND owner = ?1 AND updated < ?2
-                AND NOT EXISTS (SELECT 1 FROM lanes WHERE lanes.task = tasks.key AND held <= 1)
+             WHERE standing = {standing} AND owner = ?1 AND updated < ?2 {nothing_waits}
              ORDER BY updated, key LIMIT ?3"
         ))?;
         let rows = statement.query_map(params![owner, cutoff, limit - found.len()], |row| {

@@ -91,9 +91,10 @@ const MIGRATIONS: [&str; 3] = [
     // Webhooks and their deliveries. A lane is there only while something of (webhook, task) is pending; it knows when
     // the first of that is due, and the claim on it. An origin knows when the next of its lanes can be claimed, `fresh`
     // for first attempts and `retry` for others, and NULL for none: a round then touches only origins that have
-    // something to claim, however many wait for receivers that do not answer. Its `standing` is 0 if the last attempt
-    // reached it, 1 if that is not known or one failed, 2 if more failed. Of lanes, `held` is the webhook's state, and
-    // `moved` says that its URL changed while the claim held.
+    // something to claim, however many wait for receivers that do not answer. Its `standing` is 0 if it was
+    // reached of late, 1 if it was never tried, 2 else. Of lanes, `created` is
+    // that of the first pending delivery, `held` is the webhook's state; and of their claims `failing` is the webhook's
+    // `failing_since` at the time, and `moved` says that its URL changed since.
     // `deliveries.settled` is when it was delivered or given up. `removed` lists webhooks that are gone and some of whose
     // deliveries are not yet. Keys of webhooks and origins are never used twice.
     "ALTER TABLE tasks ADD COLUMN webhooks INTEGER NOT NULL DEFAULT 0;
@@ -124,6 +125,7 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX webhooks_by_task ON webhooks (task_key) WHERE task_key IS NOT NULL;
     CREATE INDEX webhooks_of_no_task ON webhooks (owner, updated) WHERE task <> '' AND task_key IS NULL;
     CREATE INDEX webhooks_by_owner ON webhooks (owner);
+    CREATE INDEX webhooks_by_payload ON webhooks (owner, payload);
     CREATE INDEX webhooks_by_agent ON webhooks (owner, agent);
     CREATE INDEX webhooks_by_place ON webhooks (owner, task);
     CREATE INDEX webhooks_by_origin ON webhooks (origin);
@@ -161,12 +163,14 @@ const MIGRATIONS: [&str; 3] = [
         webhook INTEGER NOT NULL,
         task INTEGER NOT NULL,
         origin INTEGER NOT NULL,
+        created INTEGER NOT NULL,
         due INTEGER NOT NULL,
         retry INTEGER NOT NULL DEFAULT 0,
         held INTEGER NOT NULL,
         token INTEGER,
         until INTEGER,
         delivery INTEGER,
+        failing INTEGER,
         probe INTEGER NOT NULL DEFAULT 0,
         moved INTEGER NOT NULL DEFAULT 0
     ) STRICT;
@@ -174,11 +178,13 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX lanes_by_webhook ON lanes (webhook);
     CREATE INDEX lanes_waiting ON lanes (origin, retry, due) WHERE held = 0 AND token IS NULL;
     CREATE INDEX lanes_under_way ON lanes (origin) WHERE token IS NOT NULL;
+    CREATE INDEX lanes_by_age ON lanes (created) WHERE held = 0;
     CREATE INDEX lanes_leased ON lanes (until) WHERE token IS NOT NULL;
     CREATE TABLE origins (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         standing INTEGER NOT NULL DEFAULT 1,
+        reached_at INTEGER,
         failures INTEGER NOT NULL DEFAULT 0,
         open_for INTEGER NOT NULL DEFAULT 0,
         open_until INTEGER NOT NULL DEFAULT 0,

@@ -44,7 +44,7 @@ pub enum Work {
     /// See `Outbox::dispatch`.
     Dispatch(Round),
     /// See `Outbox::purge_deliveries`.
-    PurgeDeliveries { cutoff: i64, batch: usize },
+    PurgeDeliveries { cutoff: Option<i64>, now: i64, batch: usize },
     /// See `Store::probe`.
     Probe,
     /// Commit what came before, then end.
@@ -139,7 +139,7 @@ pub struct Group {
     position: u64,
     commits: Vec<Commit>,
     counts: HashMap<(Arc<str>, Arc<str>, TaskState), i64>,
-    outbox: outbox::State,
+    pub outbox: outbox::State,
 }
 
 impl Writer {
@@ -233,7 +233,9 @@ impl Group {
         match work {
             Work::Create(new) => self.create(sql, new),
             Work::Append(append) => self.append(sql, append),
-            Work::Purge { cutoff, now, batch } => retention::purge(self, sql, *cutoff, *now, *batch).map(Done::Removed),
+            Work::Purge { cutoff, now, batch } => {
+                retention::purge_tasks(self, sql, *cutoff, *now, *batch).map(Done::Removed)
+            }
             Work::PutWebhook(webhook) => {
                 let webhook = config::put(&mut self.outbox, sql, webhook)?;
                 Ok(Done::Webhook(Some(Box::new(webhook))))
@@ -249,7 +251,7 @@ impl Group {
                 requeue::redeliver(&mut self.outbox, sql, owner, wanted).map(Done::Requeued)
             }
             Work::Dispatch(round) => round::dispatch(&mut self.outbox, sql, round).map(Done::Claims),
-            Work::PurgeDeliveries { cutoff, batch } => Ok(Done::Count(purge::purge(sql, *cutoff, *batch)?)),
+            Work::PurgeDeliveries { cutoff, now, batch } => Ok(Done::Count(purge::purge(sql, *cutoff, *now, *batch)?)),
             Work::Probe => {
                 sql.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'probe'")?.execute([])?;
                 Ok(Done::Nothing)
@@ -343,7 +345,7 @@ impl Group {
             .execute(params![task, head, &snapshot[..]])?;
         }
         if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
-            retention::trim(sql, task, trim_to)?;
+            retention::trim(sql, task, trim_to, self.outbox.enabled)?;
         }
         if append.hide {
             self.count(&identity.owner, &identity.agent, append.from, -1);

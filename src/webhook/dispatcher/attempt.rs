@@ -7,11 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, oneshot},
+    sync::{Semaphore, oneshot},
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{super::request, Clock, Exchange};
+use super::{
+    super::request,
+    Clock, Exchange,
+    room::{Place, Room},
+};
 use crate::{
     metrics::Metrics,
     store::{Attempted, Claim, Content, Outbox, Wanted},
@@ -22,14 +26,8 @@ use crate::{
     },
 };
 
-/// Bodies up to this many bytes take no room.
-const SMALL_BODY: usize = 64 << 10;
-
-/// The unit of room for large bodies, in bytes.
-const ROOM_UNIT: usize = 1 << 10;
-
-/// Reads of contents under way at once.
-pub(super) const READS: usize = 4;
+/// Reads of contents under way at once: one, for the store has few connections to read with, and callers wait for them.
+pub(super) const READS: usize = 1;
 
 /// The most events that one read asks for. Whole tasks are read one by one.
 const READ_BATCH: usize = 32;
@@ -46,9 +44,7 @@ pub(super) struct Shared {
     pub metrics: Arc<Metrics>,
     pub chance: Chance,
     pub reads: Semaphore,
-    pub bodies: Semaphore,
-    /// All of the room in `bodies`.
-    pub room: u32,
+    pub room: Room,
 }
 
 /// Where an attempt gets its content.
@@ -56,13 +52,6 @@ pub(super) type Source = oneshot::Receiver<Option<Content>>;
 
 /// What is to be read, and for whom.
 pub(super) type Order = (Wanted, oneshot::Sender<Option<Content>>);
-
-/// The units of room that so many bytes take.
-pub(super) fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(ROOM_UNIT))
-        .unwrap_or(u32::MAX)
-        .min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX))
-}
 
 /// What a claim needs from the log.
 pub(super) fn wanted(claim: &Claim) -> Wanted {
@@ -87,7 +76,7 @@ impl Shared {
             // Whoever reads for us has failed.
             return self.policy.faulted(tried(began), &self.chance);
         };
-        let mut room: Option<SemaphorePermit<'_>> = None;
+        let mut place: Option<Place<'_>> = None;
         let body = loop {
             let written = match content.take() {
                 Some(content) => request::body(claim, &content),
@@ -97,23 +86,23 @@ impl Shared {
                 Ok(body) => body,
                 Err(why) => return unsendable(tried(began), why),
             };
-            let needed = if body.len() <= SMALL_BODY { 0 } else { permits(body.len()).min(self.room) };
-            if room.as_ref().map_or(0, SemaphorePermit::num_permits) >= needed as usize {
+            let needed = self.room.needed(body.len(), claim.proven);
+            if place.as_ref().map_or(0, Place::units) >= needed {
                 break body;
             }
-            if let Ok(permit) = self.bodies.try_acquire_many(needed) {
-                room = Some(permit);
+            if let Some(free) = self.room.try_take(needed, claim.proven) {
+                place = Some(free);
                 break body;
             }
-            drop((body, room.take()));
-            room = self.bodies.acquire_many(needed).await.ok();
+            drop((body, place.take()));
+            place = Some(self.room.take(needed, claim.proven).await);
             content = self.read(vec![wanted(claim)], || true).await.pop().flatten();
         };
         let began = (self.clock)();
         match request::request(claim, body, began, &self.chance) {
             Ok(request) => {
                 let report = self.exchange.send(request).await;
-                drop(room);
+                drop(place);
                 self.metrics.webhooks.attempt_seconds.observe(report.latency.as_secs_f64());
                 self.policy.judge(tried(began), report, &self.chance)
             }

@@ -33,7 +33,7 @@ async fn what_is_due_is_delivered_at_once_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bell_wakes_an_idle_dispatcher_and_time_does_too() {
+async fn the_bell_wakes_an_idle_dispatcher_at_once() {
     let stage = Stage::new(|_, _| future::ready(answered(200)));
     let _dispatcher = stage.start(8);
     stage.fake.until(|state| state.rounds == 1).await;
@@ -42,9 +42,46 @@ async fn the_bell_wakes_an_idle_dispatcher_and_time_does_too() {
     stage.bell.ring();
     stage.fake.until(|state| state.recorded.len() == 1).await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_dispatcher_leaves_the_store_alone_unless_the_clock_is_set_back() {
+    let stage = Stage::new(|_, before| future::ready(answered(if before == 0 { 503 } else { 200 })));
+    // After a day something is due.
     stage.fake.lane(&Arc::new(webhook()), [1]);
+    let day = Schedule::new([Duration::from_secs(86_400)]);
+    let _dispatcher = stage.start_with(8, |settings| settings.schedule = day);
+    stage.fake.until(|state| state.recorded.len() == 1).await;
+    sleep(Duration::from_secs(1)).await;
+    let rounds = stage.fake.state().rounds;
+    for (set, more) in [(0, 0), (-900, 0), (40_000, 0), (-42_000, 1), (-3_600_000, 2)] {
+        stage.wall.set_forth(set);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(stage.fake.state().rounds - rounds, more, "{set}");
+    }
+    // The next one comes when it is due.
     stage.fake.until(|state| state.recorded.len() == 2).await;
-    assert!(begun.elapsed() <= Duration::from_secs(5), "what another process wrote is found: {:?}", begun.elapsed());
+    assert_eq!(stage.fake.state().recorded[1].1, Verdict::Delivered);
+    assert!(stage.fake.state().rounds - rounds <= 4);
+    let told: Vec<_> = stage.fake.state().jumps.iter().copied().filter(|jump| *jump != 0).collect();
+    assert_eq!(told, [-2_900, -3_600_000], "all steps since the round before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_tells_how_far_the_clock_was_set_since_the_last_one() {
+    let stage = Stage::new(|_, _| future::ready(answered(200)));
+    let _dispatcher = stage.start(8);
+    stage.fake.until(|state| state.rounds == 1).await;
+    for (set, told) in [(0, 0), (900, 0), (70_000, 70_000), (0, 0), (-70_000, -70_000)] {
+        sleep(Duration::from_secs(30)).await;
+        stage.wall.set_forth(set);
+        // One that the store did not take has told nothing.
+        stage.fake.broken_rounds.store(2, std::sync::atomic::Ordering::SeqCst);
+        let before = stage.fake.state().rounds;
+        stage.bell.ring();
+        stage.fake.until(|state| state.rounds > before).await;
+        assert_eq!(stage.fake.state().jumps[before], told, "{set}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +138,7 @@ async fn a_refused_payload_is_given_up_soon_and_the_next_follows() {
     let begun = Instant::now();
     let _dispatcher = stage.start(8);
     stage.fake.until(|state| state.recorded.len() == 4).await;
-    assert!(begun.elapsed() <= Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert_eq!(stage.taken()[&task], [2]);
     assert_eq!(stage.fake.state().recorded[2].1, Verdict::Failed);
 }

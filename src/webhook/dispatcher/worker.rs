@@ -20,8 +20,12 @@ use crate::{
     webhook::verdict::{Tried, released},
 };
 
-/// Between two rounds at most: a clock that was set, or another process's work, is noticed after this.
+/// Between two looks at the clock at most: that it was set is noticed after this. A look costs nothing; a round, which
+/// is a write, is begun where there is reason to.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The clock was set where it went otherwise than time did by more than this many milliseconds.
+const CLOCK_TOLERANCE: i64 = 1000;
 
 /// Between two rounds at least, where only time is waited for.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -57,11 +61,18 @@ struct Flight {
 struct Call {
     answer: BoxFuture<'static, Result<Claims>>,
     /// When it was begun, and the claims' leases with it.
-    begun: Instant,
+    begun: Moment,
     /// What it records, should it fail.
     results: Vec<Attempted>,
     /// The webhooks that were stopped since it began: it may still hand over claims of theirs.
     stopped: Vec<WebhookId>,
+}
+
+/// A point in time, by a clock that only goes on and by the system's, in milliseconds since 1970 UTC.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Instant,
+    wall: i64,
 }
 
 /// A webhook's attempts are being broken off.
@@ -97,7 +108,11 @@ pub(super) struct Worker {
     closing: Option<Closing>,
     /// Whether the bell has rung since the last round began.
     rung: bool,
-    /// When to look although nothing has happened.
+    /// When the last round began that the store took.
+    last: Moment,
+    /// When something is due, by the system's clock.
+    next: Option<i64>,
+    /// When to look whether it is although nothing has happened.
     look_at: Instant,
     /// Not before this: the store has just failed.
     not_before: Instant,
@@ -114,6 +129,15 @@ enum Woken {
     Time,
 }
 
+impl Moment {
+    /// By how many milliseconds the system's clock was set since then; 0: it went as time went, or nearly.
+    fn clock_set_since(self, then: Self) -> i64 {
+        let took = i64::try_from((self.time - then.time).as_millis()).unwrap_or(i64::MAX);
+        let set = self.wall.saturating_sub(then.wall).saturating_sub(took);
+        if set.saturating_abs() > CLOCK_TOLERANCE { set } else { 0 }
+    }
+}
+
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -123,6 +147,7 @@ impl Worker {
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let now = Instant::now();
+        let last = Moment { time: now, wall: (shared.clock)() };
         Self {
             shared,
             limits,
@@ -137,6 +162,8 @@ impl Worker {
             stops: Vec::new(),
             closing: None,
             rung: true,
+            last,
+            next: None,
             look_at: now,
             not_before: now,
             backoff: BACKOFF,
@@ -217,8 +244,15 @@ impl Worker {
     /// Begins a round if there is reason to, and none is under way.
     fn begin_round(&mut self) {
         let now = Instant::now();
-        let due = self.wants_round() || (self.free() > 0 && now >= self.look_at);
-        if self.call.is_some() || now < self.not_before || !due {
+        let looks = self.free() > 0 && now >= self.look_at;
+        if self.call.is_some() || now < self.not_before || !(looks || self.wants_round()) {
+            return;
+        }
+        let begun = Moment { time: now, wall: (self.shared.clock)() };
+        let set = begun.clock_set_since(self.last);
+        let due = self.next.is_some_and(|next| next <= begun.wall);
+        if !self.wants_round() && !due && set >= 0 {
+            self.look_at = now + self.until_next(begun.wall);
             return;
         }
         let take = self.free();
@@ -227,8 +261,8 @@ impl Worker {
         }
         let results = mem::take(&mut self.results);
         let round = Round {
-            jumped: 0,
-            now: (self.shared.clock)(),
+            now: begun.wall,
+            jumped: set,
             results: results.clone(),
             take,
             lease: self.lease,
@@ -236,7 +270,7 @@ impl Worker {
         };
         let outbox = self.shared.outbox.clone();
         let answer = async move { outbox.dispatch(round).await }.boxed();
-        self.call = Some(Call { answer, begun: now, results, stopped: Vec::new() });
+        self.call = Some(Call { answer, begun, results, stopped: Vec::new() });
     }
 
     fn answered(&mut self, answer: Result<Claims>) {
@@ -250,7 +284,9 @@ impl Worker {
                 if claims.refused > 0 {
                     tracing::debug!(refused = claims.refused, "claims were lost before what came of them was recorded");
                 }
-                self.look_at = self.next_look(claims.next);
+                self.last = call.begun;
+                self.next = claims.next;
+                self.look_at = Instant::now() + self.until_next((self.shared.clock)());
                 self.launch(claims.claims, &call);
             }
             Err(error) => {
@@ -267,18 +303,18 @@ impl Worker {
         }
     }
 
-    fn next_look(&self, next: Option<i64>) -> Instant {
-        let wait = next.map_or(LONGEST_WAIT, |next| {
-            let millis = next.saturating_sub((self.shared.clock)());
+    /// How long to wait until the next look.
+    fn until_next(&self, wall: i64) -> Duration {
+        self.next.map_or(LONGEST_WAIT, |next| {
+            let millis = next.saturating_sub(wall);
             Duration::from_millis(u64::try_from(millis).unwrap_or(0)).clamp(SHORTEST_WAIT, LONGEST_WAIT)
-        });
-        Instant::now() + wait
+        })
     }
 
     /// Begins an attempt for each claim, save those that came too late.
     fn launch(&mut self, claims: Vec<Claim>, call: &Call) {
         let began = (self.shared.clock)();
-        let deadline = call.begun + self.lease.saturating_sub(LEASE_MARGIN.min(self.lease / 4));
+        let deadline = call.begun.time + self.lease.saturating_sub(LEASE_MARGIN.min(self.lease / 4));
         let mut orders = Vec::with_capacity(claims.len());
         for claim in claims {
             if self.closing.is_some() || call.stopped.contains(&claim.webhook.id) {

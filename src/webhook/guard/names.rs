@@ -1,11 +1,18 @@
 //! Looks names up: each one once at a time, and seldom.
 //!
 //! Promises:
-//! - An answer, also that there is none, holds for [`FRESH`], so that thousands of requests a second to one receiver do
-//!   not ask thousands of times.
+//! - A name is looked up again [`FRESH`] after an answer at the soonest, so that thousands of requests a second to one
+//!   receiver do not ask thousands of times. While there is none it is asked for less and less, down to once in
+//!   [`FAILED_MAX`].
+//! - **Name servers may fail.** A name's last addresses serve for [`GOOD`], while it is looked up in the background and
+//!   also where that fails. Other addresses serve from the moment that they are there. Whoever asks judges what it is
+//!   given each time, so that neither old nor new addresses are called unjudged.
 //! - Who asks is answered within [`PATIENCE`], however long the system takes.
 //! - At most [`SLOTS`] lookups run. The system's take a thread each and cannot be stopped: one that is given up keeps
-//!   its slot until it ends, so that dead name servers cost no more threads than that.
+//!   its slot until it ends, so that dead name servers cost no more threads than that. Names that never had an address
+//!   get [`NEW_SLOTS`] of them only: they cannot keep the others from being looked up.
+//! - At most [`NAMES`] names are remembered, with [`ADDRESSES`] addresses each. Those that are asked for again and again
+//!   stay when there are more.
 
 use std::{
     fmt,
@@ -17,12 +24,18 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use quick_cache::unsync::Cache;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout},
 };
 
-/// How long an answer holds.
+/// How long an answer holds before it is asked for again; one that there is no address twice as long each time.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
+
+/// The longest that an answer holds that there is no address.
+pub(super) const FAILED_MAX: Duration = Duration::from_secs(60);
+
+/// How long addresses serve at most.
+pub(super) const GOOD: Duration = Duration::from_secs(300);
 
 /// How long a lookup may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,8 +43,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Lookups that run at once.
 pub(super) const SLOTS: usize = 32;
 
+/// Of them, lookups of names that never had an address.
+pub(super) const NEW_SLOTS: usize = SLOTS / 2;
+
 /// Names that are remembered.
 const NAMES: usize = 8192;
+
+/// Addresses that are remembered of a name.
+const ADDRESSES: usize = 32;
 
 /// Finds the addresses of names.
 pub trait Lookup: Send + Sync + 'static {
@@ -58,51 +77,95 @@ impl Lookup for System {
 
 type Found = Result<Arc<[IpAddr]>, Arc<str>>;
 
-/// What came of a lookup, and when; nothing yet while it runs.
-type Progress = watch::Receiver<Option<(Instant, Found)>>;
+/// What came of a lookup; nothing yet while it runs.
+type Progress = watch::Receiver<Option<Answer>>;
+
+/// What came of all lookups of a name so far.
+#[derive(Clone, Default)]
+struct Past {
+    /// The addresses it had last, and when that was.
+    good: Option<(Instant, Arc<[IpAddr]>)>,
+    /// Lookups since then that found none.
+    failures: u32,
+}
+
+/// What came of a lookup.
+struct Answer {
+    at: Instant,
+    past: Past,
+    /// Why it found no address; empty: it did.
+    why: Arc<str>,
+}
+
+/// A name's newest lookup, and what was known when it began.
+struct Known {
+    past: Past,
+    progress: Progress,
+}
 
 /// All names that were asked for of late.
 pub(super) struct Names {
     lookup: Arc<dyn Lookup>,
-    slots: Arc<Semaphore>,
-    known: Mutex<Cache<String, Progress>>,
+    slots: Slots,
+    known: Mutex<Cache<String, Known>>,
+}
+
+/// The right to run lookups.
+#[derive(Clone)]
+struct Slots {
+    /// For any name.
+    any: Arc<Semaphore>,
+    /// For names that had an address before.
+    proven: Arc<Semaphore>,
 }
 
 impl Names {
     pub(super) fn new(lookup: Arc<dyn Lookup>) -> Self {
-        Self { lookup, slots: Arc::new(Semaphore::new(SLOTS)), known: Mutex::new(Cache::new(NAMES)) }
+        let slots =
+            Slots { any: Arc::new(Semaphore::new(NEW_SLOTS)), proven: Arc::new(Semaphore::new(SLOTS - NEW_SLOTS)) };
+        Self { lookup, slots, known: Mutex::new(Cache::new(NAMES)) }
     }
 
     /// The addresses of a name.
     pub(super) async fn resolve(&self, name: &str) -> Found {
-        let mut progress = self.progress(name);
-        let found = progress.wait_for(Option::is_some).await;
-        found.ok().and_then(|found| found.as_ref().map(|(_, found)| found.clone())).unwrap_or_else(lost)
+        let mut progress = match self.look(name) {
+            Ok(good) => return Ok(good),
+            Err(progress) => progress,
+        };
+        let answer = progress.wait_for(Option::is_some).await;
+        answer.ok().and_then(|answer| answer.as_ref().map(Answer::found)).unwrap_or_else(lost)
     }
 
     /// What is known of a name without asking. None: it is being looked up, or nobody asked.
     pub(super) fn known(&self, name: &str) -> Option<Found> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.peek(name)?.borrow().as_ref().map(|(_, found)| found.clone())
+        let known = known.peek(name)?;
+        known.good().map(Ok).or_else(|| known.progress.borrow().as_ref().map(Answer::found))
     }
 
-    fn progress(&self, name: &str) -> Progress {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = known.get(name).filter(|progress| serves(progress)) {
-            return progress.clone();
-        }
-        let progress = self.begin(name.to_owned());
-        known.insert(name.to_owned(), progress.clone());
-        progress
+    /// Begins a lookup of a name if it is time for one. Returns the addresses that serve meanwhile; or, if there are
+    /// none, what to wait for.
+    fn look(&self, name: &str) -> Result<Arc<[IpAddr]>, Progress> {
+        let mut table = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = match table.get(name) {
+            Some(known) if known.holds() => return known.good().ok_or_else(|| known.progress.clone()),
+            Some(known) => known.past(),
+            None => Past::default(),
+        };
+        let known = Known { progress: self.begin(name.to_owned(), past.clone()), past };
+        let answer = known.good().ok_or_else(|| known.progress.clone());
+        table.insert(name.to_owned(), known);
+        answer
     }
 
     /// Starts a lookup in a task of its own: it goes on when who asked has gone away.
-    fn begin(&self, name: String) -> Progress {
+    fn begin(&self, name: String, past: Past) -> Progress {
         let (sender, progress) = watch::channel(None);
         let (lookup, slots) = (self.lookup.clone(), self.slots.clone());
         tokio::spawn(async move {
+            let proven = past.good.is_some();
             let run = async {
-                let slot = slots.acquire_owned().await;
+                let slot = slots.take(proven).await;
                 let run = async move {
                     let found = lookup.lookup(name).await;
                     drop(slot);
@@ -112,20 +175,77 @@ impl Names {
             };
             let found = match timeout(PATIENCE, run).await {
                 Ok(Ok(found)) if found.is_empty() => Err("it has no address".into()),
-                Ok(found) => found.map(Arc::from).map_err(Arc::from),
+                Ok(found) => found.map(|found| found.into_iter().take(ADDRESSES).collect()).map_err(Arc::from),
                 Err(_) => Err(format!("no answer within {}", humantime::format_duration(PATIENCE)).into()),
             };
-            sender.send_replace(Some((Instant::now(), found)));
+            sender.send_replace(Some(past.then(found)));
         });
         progress
     }
 }
 
-/// Whether it can be waited for, or has come of late.
-fn serves(progress: &Progress) -> bool {
-    match &*progress.borrow() {
-        Some((at, _)) => at.elapsed() < FRESH,
-        None => progress.has_changed().is_ok(),
+impl Slots {
+    /// Waits for a slot. None never comes: they are not closed.
+    async fn take(self, proven: bool) -> Option<OwnedSemaphorePermit> {
+        let Self { any, proven: theirs } = self;
+        let slot = if proven {
+            tokio::select! {
+                biased;
+                slot = theirs.acquire_owned() => slot,
+                slot = any.acquire_owned() => slot,
+            }
+        } else {
+            any.acquire_owned().await
+        };
+        slot.ok()
+    }
+}
+
+impl Past {
+    /// The addresses that it had last, while they serve.
+    fn good(&self) -> Option<Arc<[IpAddr]>> {
+        self.good.as_ref().filter(|(at, _)| at.elapsed() < GOOD).map(|(_, found)| found.clone())
+    }
+
+    /// This, and what has come of one more lookup.
+    fn then(self, found: Found) -> Answer {
+        let at = Instant::now();
+        match found {
+            Ok(found) => Answer { at, past: Self { good: Some((at, found)), failures: 0 }, why: Arc::from("") },
+            Err(why) => Answer { at, past: Self { failures: self.failures.saturating_add(1), ..self }, why },
+        }
+    }
+}
+
+impl Answer {
+    fn found(&self) -> Found {
+        self.past.good().ok_or_else(|| self.why.clone())
+    }
+
+    /// How long it holds.
+    fn holds_for(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.past.failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        FRESH.saturating_mul(doubled).min(FAILED_MAX)
+    }
+}
+
+impl Known {
+    /// What came of all lookups that have ended.
+    fn past(&self) -> Past {
+        self.progress.borrow().as_ref().map_or_else(|| self.past.clone(), |answer| answer.past.clone())
+    }
+
+    /// The addresses that serve now.
+    fn good(&self) -> Option<Arc<[IpAddr]>> {
+        self.past().good()
+    }
+
+    /// Whether it is too soon for another lookup: one is under way, or has ended of late.
+    fn holds(&self) -> bool {
+        match &*self.progress.borrow() {
+            Some(answer) => answer.at.elapsed() < answer.holds_for(),
+            None => self.progress.has_changed().is_ok(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    names::{FRESH, PATIENCE, SLOTS},
+    names::{FAILED_MAX, FRESH, GOOD, NEW_SLOTS, PATIENCE, SLOTS},
     *,
 };
 
@@ -363,6 +363,9 @@ async fn a_name_is_looked_up_once_at_a_time_and_once_in_a_while() {
     assert_eq!(guard.dial("hooks.test").await.unwrap(), [ip("8.8.8.8")]);
     assert_eq!(script.asked(), 1);
     tokio::time::advance(Duration::from_millis(1)).await;
+    // The old address serves until the new one is there.
+    assert_eq!(guard.dial("hooks.test").await.unwrap(), [ip("8.8.8.8")]);
+    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(guard.dial("hooks.test").await.unwrap(), [ip("9.9.9.9")]);
     assert_eq!(script.asked(), 2);
 
@@ -388,14 +391,113 @@ async fn lookups_that_never_end_hold_nobody_and_no_more_than_their_slots() {
         assert_eq!(answer, Err(DialError::Unresolved(expected)));
     }
     assert_eq!(begun.elapsed(), PATIENCE);
-    assert_eq!(script.running.load(Ordering::Relaxed), SLOTS);
+    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS);
     // What was given up still runs.
     assert!(guard.dial("later.test").await.is_err());
-    assert_eq!(script.running.load(Ordering::Relaxed), SLOTS);
+    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS);
     // A check waits less, and accepts what it cannot judge.
     let begun = Instant::now();
     assert_eq!(guard.check("http://another.test/").await, Ok(()));
     assert_eq!(begun.elapsed(), CHECK_PATIENCE);
+}
+
+/// Lookups of a test that end as it says.
+struct Faulty {
+    good: Vec<IpAddr>,
+    down: watch::Receiver<bool>,
+    asked: Mutex<Vec<(String, Instant)>>,
+}
+
+impl Faulty {
+    /// Knows `live…` while it is up; all else never gets an answer.
+    fn start() -> (watch::Sender<bool>, Arc<Self>) {
+        let (down, receiver) = watch::channel(false);
+        (down, Arc::new(Self { good: vec![ip("8.8.8.8")], down: receiver, asked: Mutex::default() }))
+    }
+
+    fn asked(&self, name: &str) -> Vec<Instant> {
+        self.asked.lock().unwrap().iter().filter(|(asked, _)| asked == name).map(|(_, at)| *at).collect()
+    }
+}
+
+impl Lookup for Faulty {
+    fn lookup(&self, name: String) -> BoxFuture<'static, Result<Vec<IpAddr>, String>> {
+        self.asked.lock().unwrap().push((name.clone(), Instant::now()));
+        match (name.starts_with("live"), *self.down.borrow()) {
+            (true, true) => futures::future::ready(Err("the name servers are down".to_owned())).boxed(),
+            (true, false) => futures::future::ready(Ok(self.good.clone())).boxed(),
+            (false, _) => futures::future::pending().boxed(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_names_addresses_serve_for_minutes_without_name_servers() {
+    let (down, lookup) = Faulty::start();
+    let guard = Guard::new(Policy::default(), lookup.clone());
+    assert_eq!(guard.dial("live.test").await.unwrap(), [ip("8.8.8.8")]);
+    down.send_replace(true);
+    let begun = Instant::now();
+    while begun.elapsed() < GOOD {
+        assert_eq!(guard.dial("live.test").await.unwrap(), [ip("8.8.8.8")], "{:?}", begun.elapsed());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let why = "live.test cannot be resolved: the name servers are down".to_owned();
+    assert_eq!(guard.dial("live.test").await, Err(DialError::Unresolved(why)));
+    // It is asked for less and less.
+    let asked = lookup.asked("live.test");
+    let pauses: Vec<_> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!(pauses, [5, 5, 10, 20, 40, 60, 60, 60]);
+    // And again as often as before once there is an answer.
+    down.send_replace(false);
+    tokio::time::sleep(FAILED_MAX).await;
+    for _ in 0..3 {
+        assert_eq!(guard.dial("live.test").await.unwrap(), [ip("8.8.8.8")]);
+        tokio::time::sleep(FRESH).await;
+    }
+    assert_eq!(lookup.asked("live.test").len(), asked.len() + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_names_leave_half_of_the_slots_to_names_that_lived() {
+    let (_down, lookup) = Faulty::start();
+    let guard = Arc::new(Guard::new(Policy::default(), lookup.clone()));
+    assert!(guard.dial("live.test").await.is_ok());
+    let dead = (0..10 * SLOTS).map(|n| {
+        let guard = guard.clone();
+        async move { guard.dial(&format!("dead{n}.test")).await }
+    });
+    assert!(futures::future::join_all(dead).await.iter().all(Result::is_err));
+    let new = guard.dial("live-but-new.test").await;
+    assert!(new.is_err(), "names that were never known share what the dead ones leave: {new:?}");
+    tokio::time::sleep(GOOD).await;
+    let begun = Instant::now();
+    assert_eq!(guard.dial("live.test").await.unwrap(), [ip("8.8.8.8")]);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(lookup.asked("live.test").len(), 2, "it was looked up, not remembered");
+}
+
+/// A name server of the attacker's: public at first, then inside.
+#[tokio::test(start_paused = true)]
+async fn old_addresses_serve_and_new_ones_are_judged_before_they_are_called() {
+    let (guard, script) = guard(&[], &[("hooks.test", &[&["8.8.8.8"], &["127.0.0.1"], &["8.8.8.8", "10.0.0.1"]])]);
+    assert_eq!(guard.check("http://hooks.test/").await, Ok(()));
+    tokio::time::sleep(FRESH).await;
+    assert_eq!(guard.dial("hooks.test").await.unwrap(), [ip("8.8.8.8")], "the old address, which is public");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let refused = "hooks.test points to a loopback address, which is not allowed here";
+    let url = Url::parse("http://hooks.test/").unwrap();
+    for _ in 0..2 {
+        // The new address counts; the public one is forgotten, and what is refused serves nobody while it is old.
+        assert_eq!(guard.dial("hooks.test").await, Err(DialError::Refused(refused.to_owned())));
+        assert_eq!(guard.called(&url), None);
+        assert!(guard.check("http://hooks.test/").await.is_err());
+        tokio::time::sleep(FRESH - Duration::from_millis(2)).await;
+    }
+    assert!(guard.dial("hooks.test").await.is_err(), "it is being looked up");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(guard.dial("hooks.test").await.unwrap(), [ip("8.8.8.8")], "of several only the public one");
+    assert_eq!(script.asked(), 3);
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ fn request(url: &str) -> Request {
     secret.set_sensitive(true);
     let mut headers = HeaderMap::from_iter([(AUTHORIZATION, secret)]);
     headers.insert("webhook-id", HeaderValue::from_static("wh_1"));
-    Request { url: url.to_owned(), headers, body: Bytes::from_static(b"{\"n\":1}") }
+    Request { url: url.to_owned(), headers, body: Bytes::from_static(b"{\"n\":1}"), limit: None }
 }
 
 /// The failure, which tells no secret.

@@ -70,7 +70,10 @@ fn each_status_has_its_verdict() {
 #[test]
 fn a_refused_payload_has_two_retries_and_all_else_eleven() {
     for code in [400, 405, 406, 411, 413, 414, 415, 422, 431] {
-        assert!(retried(&judge(&claim(1, None), status(code)).verdict), "{code}");
+        for tries in [0, 1] {
+            let Verdict::Retry(due) = judge(&claim(tries, None), status(code)).verdict else { panic!("{code}") };
+            assert!((800..=1200).contains(&(due - NOW)), "{code}: the first pause each time: {}", due - NOW);
+        }
         assert_eq!(judge(&claim(2, None), status(code)).verdict, Verdict::Failed, "{code}");
     }
     for code in [302, 401, 403, 404, 408, 409, 429, 500, 503] {
@@ -151,6 +154,10 @@ fn days_of_failure_disable_a_webhook_and_a_hiccup_after_them_does_not() {
     let strict = Policy { disable_after: Some(Duration::ZERO), ..kind };
     assert_eq!(strict.judge(tried, status(500), &Chance::seeded(1)).verdict, disabled);
     assert!(retried(&strict.faulted(tried, &Chance::seeded(1)).verdict), "the fault is not the receiver's");
+    assert!(strict.judge(tried, status(500), &Chance::seeded(1)).blame);
+    for own in [strict.faulted(tried, &Chance::seeded(1)), unsendable(tried, "why"), released(long.ticket)] {
+        assert!(!own.blame, "{own:?}");
+    }
 }
 
 #[test]
@@ -193,7 +200,8 @@ proptest! {
         let report = Report { retry_after: asked.map(Duration::from_secs), ..status(code) };
         let tried = Tried { claim: &claim, began: NOW, now: NOW };
         if let Verdict::Retry(due) = policy.judge(tried, report, &Chance::seeded(seed)).verdict {
-            let pause = millis(schedule.after(tries, &Chance::seeded(seed)).unwrap());
+            let turn = if matches!(Pace::of(code), Pace::Brief) { 0 } else { tries };
+            let pause = millis(schedule.after(turn, &Chance::seeded(seed)).unwrap());
             prop_assert!(due - NOW >= pause && due - NOW <= pause.max(DAY));
         }
     }

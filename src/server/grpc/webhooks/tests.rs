@@ -125,6 +125,7 @@ impl Running {
             verdict: verdict.clone(),
             attempt: Some(Attempt { number: claim.number, ..attempt.clone() }),
             reached: Some(true),
+            blame: true,
         };
         let results: Vec<_> = claims.iter().map(done).collect();
         let recorded = self.store.dispatch(Round { take: 0, ..round(results) }).await.unwrap();

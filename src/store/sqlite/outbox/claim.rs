@@ -24,9 +24,8 @@ use crate::{
     task::{DeliveryId, TaskId, Webhook},
 };
 
-/// Claims under way; of them those that are not first attempts, those to origins that were not reached of late, and those
-/// to failing ones.
-const UNDER_WAY: &str = "SELECT count(*), coalesce(sum(lanes.retry), 0), coalesce(sum(standing <> 0), 0),
+/// Claims under way; of them those that are not first attempts, those to new origins, and those to failing ones.
+const UNDER_WAY: &str = "SELECT count(*), coalesce(sum(lanes.retry), 0), coalesce(sum(standing = 1), 0),
         coalesce(sum(standing = 2), 0)
      FROM lanes CROSS JOIN origins ON origins.key = lanes.origin WHERE token IS NOT NULL";
 
@@ -47,28 +46,28 @@ const NEXT_RETRY: &str = "SELECT min(retry) FROM origins WHERE standing = ?1 AND
 struct Room {
     total: usize,
     retries: usize,
-    unproven: usize,
+    new: usize,
     failing: usize,
 }
 
 impl Room {
     fn new(sql: &Connection, limits: &Limits, take: usize) -> rusqlite::Result<Self> {
-        let (total, retries, unproven, failing): (usize, usize, usize, usize) = sql
+        let (total, retries, new, failing): (usize, usize, usize, usize) = sql
             .prepare_cached(UNDER_WAY)?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         Ok(Self {
             total: limits.total.saturating_sub(total).min(take),
             retries: limits.retries.saturating_sub(retries),
-            unproven: limits.unproven.saturating_sub(unproven),
-            failing: limits.unproven.div_ceil(2).saturating_sub(failing),
+            new: limits.unproven.div_ceil(2).saturating_sub(new),
+            failing: (limits.unproven / 2).max(1).saturating_sub(failing),
         })
     }
 
     fn of(&self, standing: Standing, retry: bool) -> usize {
         let standing = match standing {
             Standing::Reached => usize::MAX,
-            Standing::Doubtful => self.unproven,
-            Standing::Failing => self.unproven.min(self.failing),
+            Standing::New => self.new,
+            Standing::Failing => self.failing,
         };
         let retries = if retry { self.retries } else { usize::MAX };
         self.total.min(standing).min(retries)
@@ -76,7 +75,7 @@ impl Room {
 
     fn take(&mut self, standing: Standing, retry: bool) {
         self.total -= 1;
-        self.unproven -= usize::from(standing != Standing::Reached);
+        self.new -= usize::from(standing == Standing::New);
         self.failing -= usize::from(standing == Standing::Failing);
         self.retries -= usize::from(retry);
     }
@@ -164,8 +163,10 @@ impl Claiming<'_> {
         };
         let token = self.state.next_token();
         self.sql
-            .prepare_cached("UPDATE lanes SET token = ?2, until = ?3, delivery = ?4, probe = ?5 WHERE key = ?1")?
-            .execute(params![lane.key, token, self.until, head.key, probe])?;
+            .prepare_cached(
+                "UPDATE lanes SET token = ?2, until = ?3, delivery = ?4, probe = ?5, failing = ?6 WHERE key = ?1",
+            )?
+            .execute(params![lane.key, token, self.until, head.key, probe, webhook.health.failing_since])?;
         let claim = Claim {
             ticket: Ticket { lane: lane.key, token },
             delivery: DeliveryId { webhook: webhook.id, task, sequence: head.sequence },

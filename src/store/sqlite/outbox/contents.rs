@@ -19,9 +19,21 @@ use crate::{
 
 const SEGMENT: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last >= ?2 ORDER BY last LIMIT 1";
 
-/// See `Outbox::contents`.
+/// See `Outbox::contents`. What cannot be read for its own sake is as good as gone, and does not keep back the others;
+/// where the database as a whole fails, so does this.
 pub fn contents(sql: &Connection, wanted: &[Wanted]) -> Result<Vec<Option<Content>>, Failure> {
-    wanted.iter().map(|wanted| content(sql, *wanted)).collect()
+    let readable = |wanted: &Wanted| match content(sql, *wanted) {
+        Err(Failure::Error(error)) => {
+            tracing::error!(task = %wanted.task, sequence = wanted.sequence, %error, "an event cannot be read");
+            Ok(None)
+        }
+        Err(Failure::Sql(cause)) if cause.sqlite_error_code().is_none() => {
+            tracing::error!(task = %wanted.task, sequence = wanted.sequence, %cause, "an event cannot be read");
+            Ok(None)
+        }
+        other => other,
+    };
+    wanted.iter().map(readable).collect()
 }
 
 fn content(sql: &Connection, wanted: Wanted) -> Result<Option<Content>, Failure> {

@@ -39,7 +39,7 @@ pub fn hear(
     own: bool,
     events: &[Arc<Event>],
 ) -> rusqlite::Result<()> {
-    if events.is_empty() {
+    if events.is_empty() || !state.enabled {
         return Ok(());
     }
     if own {
@@ -61,13 +61,13 @@ pub fn hear(
 fn write(state: &mut State, sql: &Connection, task: i64, ear: Ear, events: &[Arc<Event>]) -> rusqlite::Result<()> {
     let mut statement =
         sql.prepare_cached("INSERT INTO deliveries (webhook, task, sequence, created) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut any = false;
+    let mut first = None;
     for event in events.iter().filter(|event| ear.events.include(event.payload())) {
         statement.execute(params![ear.receiver.webhook, task, event.sequence, event.time])?;
-        any = true;
+        first = first.or(Some(event.time));
     }
-    if any {
-        lanes::wait(state, sql, ear.receiver, task)?;
+    if let Some(created) = first {
+        lanes::wait(state, sql, ear.receiver, task, created)?;
     }
     Ok(())
 }

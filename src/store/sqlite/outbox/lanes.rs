@@ -43,15 +43,21 @@ pub struct Receiver {
     pub state: i64,
 }
 
-/// Makes sure that there is a lane, after deliveries were added. Whether there was none.
-pub fn wait(state: &mut State, sql: &Connection, receiver: Receiver, task: i64) -> rusqlite::Result<bool> {
+/// Makes sure that there is a lane, after deliveries were added, the first of them `created`. Whether there was none.
+pub fn wait(
+    state: &mut State,
+    sql: &Connection,
+    receiver: Receiver,
+    task: i64,
+    created: i64,
+) -> rusqlite::Result<bool> {
     let Receiver { webhook, origin, state: held } = receiver;
     let made = sql
         .prepare_cached(
-            "INSERT INTO lanes (webhook, task, origin, due, held) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO lanes (webhook, task, origin, due, held, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (task, webhook) DO NOTHING",
         )?
-        .execute(params![webhook, task, origin, state.clock, held])?;
+        .execute(params![webhook, task, origin, state.clock, held, created])?;
     if made > 0 && held == 0 {
         origins::sooner(sql, origin, state.clock)?;
         state.due = true;
@@ -90,11 +96,12 @@ pub fn free(sql: &Connection, claimed: Claimed, due: i64, now: i64) -> rusqlite:
     let due = if head.key == claimed.delivery { due } else { now };
     let (origin, held): (i64, i64) = sql
         .prepare_cached(
-            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, probe = 0, moved = 0, due = ?2, retry = ?3,
+            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, probe = 0, moved = 0,
+                    due = ?2, retry = ?3, created = ?4,
                     origin = coalesce((SELECT origin FROM webhooks WHERE webhooks.key = lanes.webhook), origin)
              WHERE key = ?1 RETURNING origin, held",
         )?
-        .query_row(params![claimed.lane, due, head.tries > 0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![claimed.lane, due, head.tries > 0, head.created], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Freed { origin: Some(origin), due: held == 0 && due <= now })
 }
 

@@ -38,6 +38,8 @@ pub struct State {
     pub keys: Arc<Keys>,
     /// The most webhooks of one task, or of one agent as a whole.
     pub per_task: usize,
+    /// Whether webhooks are sent to: else they hear of nothing, and what waits for them keeps nothing from going.
+    pub enabled: bool,
     /// The webhooks of agents as a whole that hear of events; none: to be read again.
     ears: Option<Arc<Ears>>,
     /// The newest time that a round told: milliseconds since 1970 UTC. What becomes due outside of a round is due at
@@ -53,7 +55,7 @@ pub struct State {
 
 impl State {
     /// What an opened file says. Claims of an earlier process end: it is dead, since the directory is locked.
-    pub fn open(sql: &Connection, keys: Arc<Keys>, per_task: usize) -> rusqlite::Result<Self> {
+    pub fn open(sql: &Connection, keys: Arc<Keys>, per_task: usize, enabled: bool) -> rusqlite::Result<Self> {
         let epoch: i64 =
             sql.query_row("UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value", [], |row| {
                 row.get(0)
@@ -63,7 +65,7 @@ impl State {
             sql.prepare("SELECT key FROM origins WHERE full UNION SELECT origin FROM lanes WHERE token IS NOT NULL")?;
         let mut touched = touched.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut released = sql.prepare(
-            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, probe = 0, moved = 0,
+            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, probe = 0, moved = 0,
                     origin = (SELECT origin FROM webhooks WHERE webhooks.key = lanes.webhook)
              WHERE token IS NOT NULL RETURNING origin",
         )?;
@@ -75,7 +77,7 @@ impl State {
             origins::refresh(sql, origin)?;
         }
         // Tokens are never used twice: each process has its own range.
-        Ok(Self { keys, per_task, ears: None, clock, noted: clock, token: epoch << 32, due: false })
+        Ok(Self { keys, per_task, enabled, ears: None, clock, noted: clock, token: epoch << 32, due: false })
     }
 
     /// Now, as far as is known without a round.

@@ -7,30 +7,35 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::Limits;
 
-/// How an origin stands. Dead ones stay among the failing: what was never tried, and what stumbles once, does not wait
-/// behind them.
+/// How an origin stands: each way has room of its own, so that none waits behind the dead but those that seem to be so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The last attempt reached it.
+    /// It was reached not long before the last attempt, or by it, and its circuit is closed.
     Reached,
-    /// It was never tried; or it was reached before, and the last attempt did not.
-    Doubtful,
-    /// It was not reached by the last two attempts, or by the only one.
+    /// It was never tried.
+    New,
+    /// Any other.
     Failing,
 }
 
 impl Standing {
-    pub const ALL: [Self; 3] = [Self::Reached, Self::Doubtful, Self::Failing];
+    pub const ALL: [Self; 3] = [Self::Reached, Self::New, Self::Failing];
 
     /// The column `origins.standing`.
     pub fn code(self) -> i64 {
         match self {
             Self::Reached => 0,
-            Self::Doubtful => 1,
+            Self::New => 1,
             Self::Failing => 2,
         }
     }
 }
+
+/// An origin that was reached within this many milliseconds is not held to be dead for an attempt that failed.
+const REACHED_LATELY: i64 = 600_000;
+
+/// That an origin was reached is written this many milliseconds after the time before, unless it says something new.
+const REACH_NOTED: i64 = 5000;
 
 /// When the next lane of origin `?1` can be claimed, which has room: two seeks.
 const REFRESH: &str = "UPDATE origins SET full = 0,
@@ -132,29 +137,30 @@ pub fn fill(sql: &Connection, key: i64, full: bool) -> rusqlite::Result<()> {
 pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Limits, now: i64) -> rusqlite::Result<()> {
     if reached {
         sql.prepare_cached(
-            "UPDATE origins SET standing = 0, failures = 0, open_for = 0, open_until = 0
-             WHERE key = ?1 AND (standing > 0 OR failures > 0 OR open_for > 0)",
+            "UPDATE origins SET standing = 0, failures = 0, open_for = 0, open_until = 0, reached_at = ?2
+             WHERE key = ?1 AND (standing > 0 OR failures > 0 OR open_for > 0 OR reached_at IS NULL
+                OR abs(?2 - reached_at) >= ?3)",
         )?
-        .execute([key])?;
+        .execute([key, now, REACH_NOTED])?;
         return Ok(());
     }
     let millis = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
     let longest = millis(limits.circuit_open_max).min(i64::MAX / 4);
-    let failures: Option<(u32, i64)> = sql
+    let noted: Option<(u32, i64)> = sql
         .prepare_cached(
-            "UPDATE origins SET standing = CASE standing WHEN 0 THEN 1 ELSE 2 END, failures = failures + 1
+            "UPDATE origins SET failures = failures + 1, standing = iif(open_for = 0 AND reached_at >= ?2, 0, 2)
              WHERE key = ?1 RETURNING failures, open_for",
         )?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([key, now.saturating_sub(REACHED_LATELY)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let open_for = match failures {
+    let open_for = match noted {
         // Failures of attempts that were under way when it opened say nothing new.
         Some((_, open_for)) if open_for > 0 && probe => open_for.saturating_mul(2),
         Some((failures, 0)) if failures >= limits.circuit_failures.max(1) => millis(limits.circuit_open),
         _ => return Ok(()),
     };
     let open_for = open_for.min(longest);
-    sql.prepare_cached("UPDATE origins SET open_for = ?2, open_until = ?3 WHERE key = ?1")?.execute([
+    sql.prepare_cached("UPDATE origins SET standing = 2, open_for = ?2, open_until = ?3 WHERE key = ?1")?.execute([
         key,
         open_for,
         now.saturating_add(open_for),

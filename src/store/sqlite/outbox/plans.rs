@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 
 use super::{claim, contents, hear, lanes, origins, purge, read, requeue, round};
-use crate::store::sqlite::schema;
+use crate::store::sqlite::{
+    schema,
+    webhooks::{config, rows},
+};
 
 /// Indexes that are gone through as a whole: they hold only what the query counts, or what is under way.
 const COUNTED: [&str; 5] =
@@ -22,6 +25,7 @@ fn hot_queries_go_by_an_index() {
     schema::migrate(&mut sql).unwrap();
     let hot = [
         &claim::PLANNED[..],
+        &config::PLANNED,
         &contents::PLANNED,
         &hear::PLANNED,
         &lanes::PLANNED,
@@ -31,12 +35,18 @@ fn hot_queries_go_by_an_index() {
         &round::PLANNED,
         &read::PLANNED,
     ];
-    for statement in hot.into_iter().flatten() {
-        for step in plan(&sql, statement) {
+    let hot = hot.into_iter().flatten().map(|statement| (*statement).to_owned());
+    for statement in hot.chain(rows::planned()) {
+        for step in plan(&sql, &statement) {
             let counted = COUNTED.iter().any(|index| step.contains(index)) || step.contains("(subquery");
             assert!(!step.contains("TEMP B-TREE"), "{statement}\n{step}");
             assert!(!step.starts_with("SCAN") || counted, "{statement}\n{step}");
         }
+    }
+    for (statement, index) in rows::planned_lists() {
+        let steps = plan(&sql, &statement);
+        assert!(steps[0].contains(&format!("USING INDEX {index} (")), "{statement}\n{steps:#?}");
+        assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{statement}\n{steps:#?}");
     }
     for statement in read::planned_lists() {
         let steps = plan(&sql, &statement);

@@ -8,6 +8,9 @@ use crate::store::sqlite::{read, webhooks::config};
 /// Deliveries that removing a webhook takes along at once.
 const AT_ONCE: usize = 1000;
 
+/// Webhooks of tasks that never were are kept for this many milliseconds, 30 days, where deliveries are for ever.
+const OF_NO_TASK_KEPT: i64 = 30 * 86_400_000;
+
 /// The oldest that were delivered or given up before `?1`.
 const SETTLED: &str = "SELECT key FROM deliveries WHERE settled < ?1 ORDER BY settled LIMIT ?2";
 
@@ -27,11 +30,15 @@ const NEEDED: &str = "SELECT min((SELECT sequence FROM deliveries
      FROM lanes WHERE lanes.task = ?1";
 
 /// See `Outbox::purge_deliveries`.
-pub fn purge(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<usize> {
-    let mut removed = remove(sql, SETTLED, params![cutoff, batch])?;
-    removed += abandoned(sql, cutoff, batch.saturating_sub(removed))?;
+pub fn purge(sql: &Connection, cutoff: Option<i64>, now: i64, batch: usize) -> rusqlite::Result<usize> {
+    let mut removed = 0;
+    if let Some(cutoff) = cutoff {
+        removed += remove(sql, SETTLED, params![cutoff, batch])?;
+        removed += abandoned(sql, cutoff, batch.saturating_sub(removed))?;
+    }
     removed += leftovers(sql, batch.saturating_sub(removed))?;
-    Ok(removed + of_no_task(sql, cutoff, batch)?)
+    let idle = cutoff.unwrap_or(now.saturating_sub(OF_NO_TASK_KEPT));
+    Ok(removed + of_no_task(sql, idle, batch)?)
 }
 
 /// Removes the deliveries that a query finds, with their attempts.
@@ -105,16 +112,16 @@ fn of_no_task(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<u
     Ok(found.len())
 }
 
-/// Removes everything of a task that goes: its webhooks, and all deliveries about it.
-pub fn remove_task(sql: &Connection, task: i64) -> rusqlite::Result<()> {
+/// Removes everything of a task that goes: its webhooks, and all deliveries about it. Returns how many deliveries went.
+pub fn remove_task(sql: &Connection, task: i64) -> rusqlite::Result<usize> {
     lanes::remove_of_task(sql, task)?;
+    let removed = remove(sql, "SELECT key FROM deliveries WHERE task = ?1", [task])?;
     let mut own = sql.prepare_cached("SELECT key FROM webhooks WHERE task_key = ?1")?;
     let own = own.query_map([task], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
     for key in own {
         config::remove(sql, key)?;
     }
-    remove(sql, "SELECT key FROM deliveries WHERE task = ?1", [task])?;
-    Ok(())
+    Ok(removed)
 }
 
 /// How far a log may be trimmed at most: not what is pending still needs, and not at all for a webhook that is told of

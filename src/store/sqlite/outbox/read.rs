@@ -17,19 +17,25 @@ const COUNTED: i64 = 1_000_000;
 const BACKLOG_PENDING: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 0 LIMIT ?1)";
 const BACKLOG_FAILED: &str = "SELECT count(*) FROM deliveries WHERE state = 2";
 const BACKLOG_OPEN: &str = "SELECT count(*) FROM origins WHERE open_for > 0";
-const OLDEST_LANE: &str = "SELECT webhook, task FROM lanes WHERE held = 0 ORDER BY key LIMIT 1";
+const BACKLOG_OLDEST: &str = "SELECT min(created) FROM lanes WHERE held = 0";
 
 const ATTEMPTS: &str = "SELECT number, time, latency, status, address, error, excerpt FROM attempts
      WHERE delivery = ?1 ORDER BY number DESC LIMIT ?2";
+
+/// Whose a delivery is.
+struct Receiver {
+    id: WebhookId,
+    owner: String,
+}
 
 /// A row of `deliveries` with what its conditions are about.
 struct Found {
     key: i64,
     webhook: i64,
     task: i64,
-    id: Vec<u8>,
-    owner: String,
-    task_id: [u8; 16],
+    /// None: it was removed.
+    receiver: Option<Receiver>,
+    task_id: Option<[u8; 16]>,
     sequence: u64,
     state: i64,
     created: i64,
@@ -38,6 +44,9 @@ struct Found {
 
 impl Found {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let id: Option<[u8; 16]> = row.get(7)?;
+        let owner: Option<String> = row.get(8)?;
+        let receiver = id.zip(owner).map(|(id, owner)| Receiver { id: WebhookId::from_bytes(id), owner });
         Ok(Self {
             key: row.get(0)?,
             webhook: row.get(1)?,
@@ -46,17 +55,21 @@ impl Found {
             state: row.get(4)?,
             created: row.get(5)?,
             attempts: row.get(6)?,
-            id: row.get(7)?,
-            owner: row.get(8)?,
+            receiver,
             task_id: row.get(9)?,
         })
     }
 
-    fn matches(&self, query: &DeliveryQuery) -> bool {
-        self.owner == *query.owner
+    /// Which one it is, if it is wanted.
+    fn id(&self, query: &DeliveryQuery) -> Option<DeliveryId> {
+        let (Some(receiver), Some(task)) = (&self.receiver, self.task_id) else { return None };
+        let wanted = receiver.owner == *query.owner
+            && query.webhook.is_none_or(|webhook| webhook == receiver.id)
             && query.state.is_none_or(|state| state_code(state) == self.state)
             && query.from.is_none_or(|from| self.created >= from)
-            && query.to.is_none_or(|to| self.created < to)
+            && query.to.is_none_or(|to| self.created < to);
+        let id = DeliveryId { webhook: receiver.id, task: TaskId::from_bytes(task), sequence: self.sequence };
+        wanted.then_some(id)
     }
 }
 
@@ -76,24 +89,24 @@ fn state_of(code: i64) -> DeliveryState {
     }
 }
 
-/// The rows that a page may hold, newest first, by the narrowest index there is. The owner is checked on each.
+/// The rows that a page may hold, newest first, by the narrowest index there is. Whatever the index does not know is
+/// checked on each, so that a page's bound holds for all that is looked at: also what was removed is a row here.
 fn statement(query: &DeliveryQuery) -> (String, Vec<Sql>) {
     let mut wheres = "d.key < ?1".to_owned();
     let mut values = vec![Sql::from(query.before.unwrap_or(i64::MAX))];
-    if let Some(webhook) = query.webhook {
-        values.push(webhook.to_bytes().to_vec().into());
-        wheres.push_str(&format!(" AND d.webhook = (SELECT key FROM webhooks WHERE id = ?{})", values.len()));
-    }
     if let Some(task) = query.task {
         values.push(task.to_bytes().to_vec().into());
-        wheres.push_str(&format!(" AND d.task = (SELECT key FROM tasks WHERE id = ?{})", values.len()));
-    }
-    if query.state == Some(DeliveryState::Failed) {
-        wheres.push_str(" AND d.state = 2");
+        wheres.push_str(" AND d.task = (SELECT key FROM tasks WHERE id = ?2)");
+    } else if let Some(webhook) = query.webhook {
+        values.push(webhook.to_bytes().to_vec().into());
+        wheres.push_str(" AND d.webhook = (SELECT key FROM webhooks WHERE id = ?2)");
+        if query.state == Some(DeliveryState::Failed) {
+            wheres.push_str(" AND d.state = 2");
+        }
     }
     let statement = format!(
         "SELECT d.key, d.webhook, d.task, d.sequence, d.state, d.created, d.attempts, w.id, w.owner, t.id
-         FROM deliveries AS d CROSS JOIN webhooks AS w ON w.key = d.webhook CROSS JOIN tasks AS t ON t.key = d.task
+         FROM deliveries AS d LEFT JOIN webhooks AS w ON w.key = d.webhook LEFT JOIN tasks AS t ON t.key = d.task
          WHERE {wheres} ORDER BY d.key DESC"
     );
     (statement, values)
@@ -115,15 +128,15 @@ pub fn list(sql: &Connection, query: &DeliveryQuery) -> Result<DeliveryPage, Fai
         }
         looked_at += 1;
         last = Some(delivery.key);
-        if delivery.matches(query) {
-            found.push(delivery);
+        if let Some(id) = delivery.id(query) {
+            found.push((id, delivery));
         }
     }
-    let deliveries = found.into_iter().map(|found| complete(sql, found)).collect::<Result<_, _>>()?;
+    let deliveries = found.into_iter().map(|(id, found)| complete(sql, id, found)).collect::<Result<_, _>>()?;
     Ok(DeliveryPage { deliveries, next })
 }
 
-fn complete(sql: &Connection, found: Found) -> Result<Delivery, Failure> {
+fn complete(sql: &Connection, id: DeliveryId, found: Found) -> Result<Delivery, Failure> {
     let due = if found.state == PENDING { due(sql, &found)? } else { None };
     let mut statement = sql.prepare_cached(ATTEMPTS)?;
     let attempts = statement.query_map((found.key, KEPT_ATTEMPTS), |row| {
@@ -139,12 +152,6 @@ fn complete(sql: &Connection, found: Found) -> Result<Delivery, Failure> {
     })?;
     let mut attempts = attempts.collect::<rusqlite::Result<Vec<_>>>()?;
     attempts.reverse();
-    let id: [u8; 16] = found.id.try_into().unwrap_or_default();
-    let id = DeliveryId {
-        webhook: WebhookId::from_bytes(id),
-        task: TaskId::from_bytes(found.task_id),
-        sequence: found.sequence,
-    };
     let attempt_count = found.attempts;
     Ok(Delivery { id, state: state_of(found.state), created: found.created, due, attempts, attempt_count })
 }
@@ -176,22 +183,16 @@ pub fn backlog(sql: &Connection) -> Result<Backlog, Failure> {
         );
         one(&statement, &[])
     };
-    let oldest: Option<(i64, i64)> =
-        sql.prepare_cached(OLDEST_LANE)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let oldest = match oldest {
-        Some((webhook, task)) => lanes::head(sql, webhook, task)?.map(|head| head.created),
-        None => None,
-    };
     Ok(Backlog {
         pending: one(BACKLOG_PENDING, &[COUNTED])?.saturating_sub(left(PENDING)?),
-        oldest,
+        oldest: sql.prepare_cached(BACKLOG_OLDEST)?.query_row([], |row| row.get(0))?,
         failed: one(BACKLOG_FAILED, &[])?.saturating_sub(left(FAILED)?),
         open_circuits: one(BACKLOG_OPEN, &[])?,
     })
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 4] = [BACKLOG_PENDING, BACKLOG_FAILED, BACKLOG_OPEN, ATTEMPTS];
+pub const PLANNED: [&str; 5] = [BACKLOG_OLDEST, BACKLOG_PENDING, BACKLOG_FAILED, BACKLOG_OPEN, ATTEMPTS];
 
 #[cfg(test)]
 pub fn planned_lists() -> Vec<String> {

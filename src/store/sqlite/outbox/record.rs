@@ -14,6 +14,9 @@ pub const KEPT_ATTEMPTS: u32 = 20;
 /// A success is written this many milliseconds after the one before, unless it ends a failure.
 const SUCCESS_NOTED: i64 = 5000;
 
+/// An attempt of a webhook that was to be disabled, and is not, is repeated after this many milliseconds.
+const RECONSIDERED: i64 = 10_000;
+
 /// Records one result. False: its claim was lost.
 pub fn record(
     state: &mut State,
@@ -24,7 +27,7 @@ pub fn record(
 ) -> rusqlite::Result<bool> {
     let lane = sql
         .prepare_cached(
-            "SELECT key, webhook, task, origin, delivery, moved, probe FROM lanes WHERE key = ?1 AND token = ?2",
+            "SELECT key, webhook, task, origin, delivery, moved, probe, failing FROM lanes WHERE key = ?1 AND token = ?2",
         )?
         .query_row([result.ticket.lane, result.ticket.token], |row| {
             let claimed = Claimed {
@@ -35,21 +38,27 @@ pub fn record(
                 delivery: row.get(4)?,
                 moved: row.get(5)?,
             };
-            Ok((claimed, row.get::<_, bool>(6)?))
+            Ok((claimed, row.get::<_, bool>(6)?, row.get(7)?))
         })
         .optional()?;
-    let Some((claimed, probe)) = lane else { return Ok(false) };
+    let Some((claimed, probe, failing)) = lane else { return Ok(false) };
     let now = state.clock;
     let released = result.verdict == Verdict::Released;
-    // What a URL said that the webhook no longer has decides nothing, unless it took the delivery.
-    let verdict =
-        if claimed.moved && result.verdict != Verdict::Delivered { &Verdict::Released } else { &result.verdict };
+    let verdict = match &result.verdict {
+        // What a URL said that the webhook no longer has decides nothing, unless it took the delivery.
+        verdict if claimed.moved && *verdict != Verdict::Delivered => &Verdict::Released,
+        // The next attempt is judged by the health that the webhook has now.
+        Verdict::Disable(WebhookState::Failing) if !fails_still(sql, claimed.webhook, failing)? => {
+            &Verdict::Retry(now.saturating_add(RECONSIDERED))
+        }
+        verdict => verdict,
+    };
     delivery(sql, claimed, verdict, result.attempt.as_ref().filter(|_| !released), now)?;
     match verdict {
         Verdict::Released => {}
         Verdict::Delivered => succeeded(sql, claimed.webhook, now)?,
         Verdict::Retry(_) | Verdict::Failed | Verdict::Disable(_) => {
-            failed(sql, claimed.webhook, result.attempt.as_ref(), now)?;
+            failed(sql, claimed.webhook, result, now)?;
         }
     }
     if let Verdict::Disable(to @ (WebhookState::Gone | WebhookState::Failing)) = verdict {
@@ -61,6 +70,12 @@ pub fn record(
     let due = if let Verdict::Retry(due) = verdict { *due } else { now };
     changes.free(sql, claimed, due, now)?;
     Ok(true)
+}
+
+/// Whether a webhook has been failing since a time without a success, and without having been enabled again.
+fn fails_still(sql: &Connection, webhook: i64, since: Option<i64>) -> rusqlite::Result<bool> {
+    sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM webhooks WHERE key = ?1 AND failing_since = ?2)")?
+        .query_row(params![webhook, since], |row| row.get(0))
 }
 
 fn delivery(
@@ -119,16 +134,16 @@ fn succeeded(sql: &Connection, webhook: i64, now: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn failed(sql: &Connection, webhook: i64, attempt: Option<&Attempt>, now: i64) -> rusqlite::Result<()> {
-    let error = attempt.map(|attempt| match attempt.error.as_str() {
+fn failed(sql: &Connection, webhook: i64, result: &Attempted, now: i64) -> rusqlite::Result<()> {
+    let error = result.attempt.as_ref().map(|attempt| match attempt.error.as_str() {
         "" => format!("HTTP status {}", attempt.status),
         error => error.to_owned(),
     });
     sql.prepare_cached(
-        "UPDATE webhooks SET failing_since = coalesce(failing_since, ?2), last_failure = ?2,
+        "UPDATE webhooks SET failing_since = coalesce(failing_since, iif(?4, ?2, NULL)), last_failure = ?2,
                 last_error = coalesce(?3, last_error)
          WHERE key = ?1",
     )?
-    .execute(params![webhook, now, error])?;
+    .execute(params![webhook, now, error, result.blame])?;
     Ok(())
 }

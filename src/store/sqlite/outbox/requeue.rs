@@ -93,7 +93,7 @@ fn one(state: &mut State, sql: &Connection, owner: &str, id: DeliveryId) -> Resu
 fn requeue(state: &mut State, sql: &Connection, receiver: Receiver, delivery: &Found) -> rusqlite::Result<()> {
     sql.prepare_cached("UPDATE deliveries SET state = 0, settled = NULL, tries = 0 WHERE key = ?1")?
         .execute([delivery.key])?;
-    if lanes::wait(state, sql, receiver, delivery.task)? {
+    if lanes::wait(state, sql, receiver, delivery.task, delivery.created)? {
         return Ok(());
     }
     // Before what waited already: it need not wait as long.
@@ -101,10 +101,10 @@ fn requeue(state: &mut State, sql: &Connection, receiver: Receiver, delivery: &F
     if head.is_some_and(|head| head.sequence == delivery.sequence) {
         let origin: Option<i64> = sql
             .prepare_cached(
-                "UPDATE lanes SET due = min(due, ?3), retry = 0 WHERE task = ?1 AND webhook = ?2 AND token IS NULL
-                 RETURNING origin",
+                "UPDATE lanes SET due = min(due, ?3), retry = 0, created = ?4
+                 WHERE task = ?1 AND webhook = ?2 AND token IS NULL RETURNING origin",
             )?
-            .query_row([delivery.task, receiver.webhook, state.clock], |row| row.get(0))
+            .query_row([delivery.task, receiver.webhook, state.clock, delivery.created], |row| row.get(0))
             .optional()?;
         if let Some(origin) = origin {
             origins::refresh(sql, origin)?;

@@ -16,6 +16,8 @@ use crate::store::{Claims, Limits, Round, sqlite::Failure};
 const EXPIRED: &str =
     "SELECT key, webhook, task, origin, delivery, moved, due FROM lanes WHERE token IS NOT NULL AND until <= ?1";
 
+const EXTEND: &str = "UPDATE lanes SET until = min(until, ?2) + ?1 WHERE token IS NOT NULL";
+
 /// What the results of a round changed.
 #[derive(Default)]
 pub struct Changes {
@@ -45,7 +47,10 @@ impl Changes {
 
 /// See `Outbox::dispatch`.
 pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Claims, Failure> {
-    let set_back_from = state.tell_time(round.now);
+    let before = state.clock;
+    // What the clock would show, had it not been set back.
+    let told = (round.jumped < 0).then(|| round.now.saturating_sub(round.jumped));
+    let set_back_from = state.tell_time(round.now).max(told);
     let mut changes = Changes::default();
     let mut refused = 0;
     for result in &round.results {
@@ -58,6 +63,11 @@ pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Cl
         // What waited for a time may be due now.
         state.due = true;
     }
+    // No further than time went on for the store: another dispatcher may have told of it already.
+    let jumped = round.jumped.min(state.clock.saturating_sub(before));
+    if jumped > 0 {
+        extend(sql, jumped)?;
+    }
     state.note_time(sql)?;
     expire(state, sql, &mut changes)?;
     finish_origins(sql, &round.limits, &changes)?;
@@ -68,6 +78,13 @@ pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Cl
     let stopped = claims.claims.len() >= round.take;
     state.due |= stopped && !changes.due.iter().all(claimed);
     Ok(claims)
+}
+
+/// The clock was set forward: what is under way was not under way for as long.
+fn extend(sql: &Connection, jumped: i64) -> rusqlite::Result<()> {
+    sql.prepare_cached(EXTEND)?.execute([jumped, i64::MAX - jumped])?;
+    tracing::info!(milliseconds = jumped, "the clock was set forward: attempts under way keep their time");
+    Ok(())
 }
 
 fn expire(state: &State, sql: &Connection, changes: &mut Changes) -> rusqlite::Result<()> {
@@ -107,7 +124,8 @@ fn bring_forward(sql: &Connection, before: i64, now: i64) -> rusqlite::Result<()
         format!("{column} = CASE WHEN {column} > ?1 THEN {column} - (?1 - ?2) ELSE min({column}, ?2) END")
     };
     let lanes = format!("UPDATE lanes SET {}, {}", moved("due"), moved("until"));
-    let origins = format!("UPDATE origins SET {}, {}, {}", moved("open_until"), moved("fresh"), moved("retry"));
+    let columns = ["open_until", "fresh", "retry", "reached_at"].map(moved).join(", ");
+    let origins = format!("UPDATE origins SET {columns}");
     for statement in [lanes, origins] {
         sql.prepare_cached(&statement)?.execute(params![before, now])?;
     }
@@ -119,4 +137,4 @@ fn bring_forward(sql: &Connection, before: i64, now: i64) -> rusqlite::Result<()
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 1] = [EXPIRED];
+pub const PLANNED: [&str; 2] = [EXPIRED, EXTEND];

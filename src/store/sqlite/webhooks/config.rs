@@ -19,6 +19,15 @@ use crate::{
 /// The most webhooks that an owner may have of tasks that do not exist.
 const OF_NO_TASK: usize = 1000;
 
+const TASK: &str = "SELECT key FROM tasks WHERE id = ?1 AND owner = ?2";
+const MARK: &str = "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks WHERE task_key = ?1) WHERE key = ?1";
+
+const COUNT_OF_AGENT: &str =
+    "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_agents WHERE owner = ?1 AND agent = ?2 AND task = ''";
+const COUNT_OF_TASK: &str = "SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2";
+const COUNT_OF_NO_TASK: &str = "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_no_task
+     WHERE owner = ?1 AND task <> '' AND task_key IS NULL";
+
 /// How a state is stored. Deliveries are written up to 1, and sent at 0.
 pub fn state_code(state: WebhookState) -> i64 {
     match state {
@@ -110,29 +119,18 @@ fn forget_ears(state: &mut State, task: &str) {
 /// The task that a webhook is of, if it exists and is its owner's.
 fn task_of(sql: &Connection, webhook: &Webhook) -> rusqlite::Result<Option<i64>> {
     let Some(id) = TaskId::known(&webhook.task) else { return Ok(None) };
-    sql.prepare_cached("SELECT key FROM tasks WHERE id = ?1 AND owner = ?2")?
-        .query_row(params![id.to_bytes(), &*webhook.owner], |row| row.get(0))
-        .optional()
+    sql.prepare_cached(TASK)?.query_row(params![id.to_bytes(), &*webhook.owner], |row| row.get(0)).optional()
 }
 
 /// Marks a task as having webhooks of its own, or no longer.
 fn mark(sql: &Connection, task: i64) -> rusqlite::Result<()> {
-    sql.prepare_cached(
-        "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks WHERE task_key = ?1) WHERE key = ?1",
-    )?
-    .execute([task])?;
+    sql.prepare_cached(MARK)?.execute([task])?;
     Ok(())
 }
 
 fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
     let Webhook { owner, agent, task, .. } = webhook;
-    let mut statement = if task.is_empty() {
-        sql.prepare_cached(
-            "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_agents WHERE owner = ?1 AND agent = ?2 AND task = ''",
-        )?
-    } else {
-        sql.prepare_cached("SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2")?
-    };
+    let mut statement = sql.prepare_cached(if task.is_empty() { COUNT_OF_AGENT } else { COUNT_OF_TASK })?;
     let place: &str = if task.is_empty() { agent } else { task };
     let count: usize = statement.query_row([owner, place], |row| row.get(0))?;
     if count >= state.per_task {
@@ -142,9 +140,7 @@ fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Op
     if task.is_empty() || task_key.is_some() {
         return Ok(());
     }
-    let count: usize = sql
-        .prepare_cached("SELECT count(*) FROM webhooks INDEXED BY webhooks_of_no_task WHERE owner = ?1 AND task <> '' AND task_key IS NULL")?
-        .query_row([&**owner], |row| row.get(0))?;
+    let count: usize = sql.prepare_cached(COUNT_OF_NO_TASK)?.query_row([&**owner], |row| row.get(0))?;
     if count >= OF_NO_TASK {
         return Err(limit(OF_NO_TASK, format_args!("tasks that do not exist")));
     }
@@ -157,12 +153,16 @@ fn limit(most: usize, of: std::fmt::Arguments<'_>) -> Failure {
 }
 
 fn replace(state: &mut State, sql: &Connection, existing: Stored, webhook: &Webhook) -> Result<Webhook, Failure> {
-    let changed = Webhook {
+    let mut changed = Webhook {
         id: existing.webhook.id,
         created: existing.webhook.created,
         health: existing.webhook.health.clone(),
         ..webhook.clone()
     };
+    if changed.secrets.signing.is_empty() {
+        changed.secrets.signing.clone_from(&existing.webhook.secrets.signing);
+        changed.secrets.previous_signing.clone_from(&existing.webhook.secrets.previous_signing);
+    }
     write(state, sql, existing, changed)
 }
 
@@ -186,8 +186,14 @@ pub fn update(
     if change.state == Some(WebhookState::Enabled) {
         changed.health.failing_since = None;
     }
-    if let Some(secrets) = &change.secrets {
-        changed.secrets = secrets.clone();
+    if let Some(token) = &change.token {
+        changed.secrets.token.clone_from(token);
+    }
+    if let Some(authentication) = &change.authentication {
+        changed.secrets.authentication.clone_from(authentication);
+    }
+    if let Some((secret, until)) = &change.signing {
+        changed.secrets.rotate(secret.clone(), change.now, *until);
     }
     write(state, sql, existing, changed).map(Some)
 }
@@ -280,3 +286,6 @@ pub fn remove(sql: &Connection, key: i64) -> rusqlite::Result<()> {
     origins::tidy(sql, origin)?;
     purge::begin_removal(sql, key)
 }
+
+#[cfg(test)]
+pub const PLANNED: [&str; 5] = [TASK, MARK, COUNT_OF_AGENT, COUNT_OF_TASK, COUNT_OF_NO_TASK];

@@ -100,9 +100,9 @@ impl Outbox for Sqlite {
         Box::pin(self.readers.read(read::backlog))
     }
 
-    fn purge_deliveries(&self, cutoff: i64, batch: usize) -> BoxFuture<'_, Result<usize>> {
+    fn purge_deliveries(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<usize>> {
         Box::pin(async move {
-            match self.write(Work::PurgeDeliveries { cutoff, batch }).await? {
+            match self.write(Work::PurgeDeliveries { cutoff, now, batch }).await? {
                 Done::Count(count) => Ok(count),
                 other => Err(unexpected(&other)),
             }

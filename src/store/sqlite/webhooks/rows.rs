@@ -73,41 +73,49 @@ impl Raw {
     }
 }
 
+const BY_KEY: &str = "w.key = ?1";
+const BY_ID: &str = "w.id = ?1 AND w.owner = ?2";
+const FIRST_OF_TASK: &str = "w.owner = ?1 AND w.task = ?2 AND w.task <> '' ORDER BY w.key LIMIT 1";
+const OF_TASK: &str = "w.owner = ?1 AND w.task = ?2 AND w.name = ?3 AND w.task <> ''";
+const OF_AGENT: &str = "w.owner = ?1 AND w.agent = ?2 AND w.name = ?3 AND w.task = ''";
+
+fn one_of(wheres: &str) -> String {
+    format!("{SELECT} WHERE {wheres}")
+}
+
 fn one(sql: &Connection, keys: &Keys, wheres: &str, values: impl Params) -> Result<Option<Stored>, Failure> {
-    let raw = sql.prepare_cached(&format!("{SELECT} WHERE {wheres}"))?.query_row(values, Raw::read).optional()?;
+    let raw = sql.prepare_cached(&one_of(wheres))?.query_row(values, Raw::read).optional()?;
     raw.map(|raw| raw.open(keys)).transpose()
 }
 
 pub fn by_key(sql: &Connection, keys: &Keys, key: i64) -> Result<Option<Stored>, Failure> {
-    one(sql, keys, "w.key = ?1", [key])
+    one(sql, keys, BY_KEY, [key])
 }
 
 /// The owner's webhook that is meant.
 pub fn find(sql: &Connection, keys: &Keys, owner: &str, which: &Which) -> Result<Option<Stored>, Failure> {
     match which {
-        Which::Id(id) => one(sql, keys, "w.id = ?1 AND w.owner = ?2", rusqlite::params![id.to_bytes(), owner]),
+        Which::Id(id) => one(sql, keys, BY_ID, rusqlite::params![id.to_bytes(), owner]),
         Which::Task { task, name } if name.is_empty() => {
             let named = of_task(sql, keys, owner, task, task)?;
             if named.is_some() {
                 return Ok(named);
             }
-            one(sql, keys, "w.owner = ?1 AND w.task = ?2 AND w.task <> '' ORDER BY w.key LIMIT 1", [owner, task])
+            one(sql, keys, FIRST_OF_TASK, [owner, task])
         }
         Which::Task { task, name } => of_task(sql, keys, owner, task, name),
-        Which::Agent { agent, name } => {
-            one(sql, keys, "w.owner = ?1 AND w.agent = ?2 AND w.name = ?3 AND w.task = ''", [owner, agent, name])
-        }
+        Which::Agent { agent, name } => one(sql, keys, OF_AGENT, [owner, agent, name]),
     }
 }
 
 fn of_task(sql: &Connection, keys: &Keys, owner: &str, task: &str, name: &str) -> Result<Option<Stored>, Failure> {
-    one(sql, keys, "w.owner = ?1 AND w.task = ?2 AND w.name = ?3 AND w.task <> ''", [owner, task, name])
+    one(sql, keys, OF_TASK, [owner, task, name])
 }
 
 /// See `Webhooks::webhooks`.
 pub fn list(sql: &Connection, keys: &Keys, query: &WebhookQuery) -> Result<WebhookPage, Failure> {
     let (wheres, values) = filter(query);
-    let mut statement = sql.prepare_cached(&format!("{SELECT} WHERE {wheres} ORDER BY w.key LIMIT ?"))?;
+    let mut statement = sql.prepare_cached(&page_of(&wheres))?;
     let rows = statement.query_map(rusqlite::params_from_iter(values), Raw::read)?;
     let mut found = Vec::new();
     for row in rows {
@@ -117,6 +125,10 @@ pub fn list(sql: &Connection, keys: &Keys, query: &WebhookQuery) -> Result<Webho
     found.truncate(query.limit);
     let next = found.last().filter(|_| more).map(|stored| stored.key);
     Ok(WebhookPage { webhooks: found.into_iter().map(|stored| stored.webhook).collect(), next })
+}
+
+fn page_of(wheres: &str) -> String {
+    format!("{SELECT} WHERE {wheres} ORDER BY w.key LIMIT ?")
 }
 
 fn filter(query: &WebhookQuery) -> (String, Vec<Sql>) {
@@ -148,4 +160,24 @@ pub fn standing(sql: &Connection, id: WebhookId) -> Result<Standing, Failure> {
         .query_row([id.to_bytes()], |row| row.get(0))
     };
     Ok(Standing { pending: count(0)?, failed: count(2)? })
+}
+
+#[cfg(test)]
+pub fn planned() -> Vec<String> {
+    [BY_KEY, BY_ID, FIRST_OF_TASK, OF_TASK, OF_AGENT].map(one_of).into()
+}
+
+/// Lists, each with the index it is to go by.
+#[cfg(test)]
+pub fn planned_lists() -> [(String, &'static str); 4] {
+    let all = WebhookQuery::default;
+    let text = || Some(String::new());
+    let payload = Some(crate::task::Dialect::Praison);
+    [
+        (all(), "webhooks_by_owner"),
+        (WebhookQuery { agent: text(), ..all() }, "webhooks_by_agent"),
+        (WebhookQuery { task: text(), ..all() }, "webhooks_by_place"),
+        (WebhookQuery { payload, ..all() }, "webhooks_by_payload"),
+    ]
+    .map(|(query, index)| (page_of(&filter(&query).0), index))
 }

@@ -73,6 +73,10 @@ pub struct State {
     pub recorded: Vec<(DeliveryId, Verdict, Option<Attempt>)>,
     pub refused: usize,
     pub rounds: usize,
+    /// How far the clock was set forward before each round.
+    pub jumps: Vec<i64>,
+    /// Origins of these webhooks are not proven.
+    pub unproven: Vec<WebhookId>,
 }
 
 /// An outbox in memory.
@@ -190,7 +194,7 @@ impl State {
             self.tokens += 1;
             lane.claimed = Some((self.tokens, now + i64::try_from(lease.as_millis()).unwrap()));
             claims.push(Claim {
-                proven: true,
+                proven: !self.unproven.contains(&lane.webhook.id),
                 ticket: Ticket { lane: id, token: self.tokens },
                 delivery: DeliveryId { webhook: lane.webhook.id, task: lane.task, sequence: lane.waiting[0] },
                 webhook: lane.webhook.clone(),
@@ -216,6 +220,7 @@ impl State {
         let wait = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
         let next = wait.map(|lane| lane.claimed.map_or(lane.due, |(_, until)| until)).min();
         self.rounds += 1;
+        self.jumps.push(round.jumped);
         Claims { claims, next, refused: self.refused - refused }
     }
 }
@@ -256,7 +261,7 @@ impl Outbox for Fake {
         async { Ok(Backlog::default()) }.boxed()
     }
 
-    fn purge_deliveries(&self, _cutoff: i64, _batch: usize) -> BoxFuture<'_, Result<usize>> {
+    fn purge_deliveries(&self, _cutoff: Option<i64>, _now: i64, _batch: usize) -> BoxFuture<'_, Result<usize>> {
         async { Ok(0) }.boxed()
     }
 }

@@ -139,3 +139,30 @@ async fn large_bodies_share_a_room_that_small_ones_do_not_need() {
     assert!(stage.fake.state().recorded.iter().all(|it| it.1 == Verdict::Delivered));
     assert_eq!(begun.elapsed(), Duration::from_secs(4), "two at a time, and one alone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_for_unproven_origins_have_a_quarter_of_the_room() {
+    let stage = Stage::new(|seen, _| {
+        let dead = seen.id.sequence == 200_000;
+        async move {
+            sleep(Duration::from_secs(if dead { 10 } else { 1 })).await;
+            answered(200)
+        }
+    });
+    let (dead, live) = (Arc::new(webhook()), Arc::new(webhook()));
+    stage.fake.state().unproven.push(dead.id);
+    for _ in 0..4 {
+        stage.fake.lane(&dead, [200_000]);
+    }
+    for _ in 0..6 {
+        stage.fake.lane(&live, [400_000]);
+    }
+    let begun = Instant::now();
+    let _dispatcher = stage.start_with(20, |settings| settings.max_body_bytes = 1 << 20);
+    stage.fake.until(|state| state.recorded.iter().filter(|it| it.0.webhook == live.id).count() == 6).await;
+    assert!(begun.elapsed() <= Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(stage.receivers.seen().iter().filter(|it| it.id.webhook == dead.id).count(), 1);
+    // Those that have waited are sent, too, one after the other.
+    stage.fake.until(|state| state.recorded.iter().filter(|it| it.0.webhook == dead.id).count() == 4).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(40));
+}

@@ -28,6 +28,17 @@ async fn a_receiver_that_accepts_and_is_silent_takes_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_request_may_have_less_time_than_others_and_never_more() {
+    for (limit, timeout) in [(SHORT, LONG), (LONG, SHORT)] {
+        let receiver = Receiver::start(|_, stream| async move { Some(stream) }).await;
+        let request = Request { limit: Some(limit), ..request(&receiver.url()) };
+        let report = sender(timeout).send(&request).await;
+        assert_eq!(*failure(&report), Failure::Timeout("no answer within 400ms".to_owned()));
+        assert!(report.latency >= SHORT && report.latency < LONG, "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn headers_that_trickle_take_the_timeout() {
     let receiver = Receiver::start(|_, mut stream| async move {
         let head = b"HTTP/1.1 200 OK\r\nX: ".iter().copied().chain(std::iter::repeat(b'x'));
