@@ -3,14 +3,17 @@
 //! Every answer's status is checked; one in [`CHECK_EVERY`] is decoded and its content compared, since the checks
 //! share the machine with what they check.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use a2a_gateway::proto::{
     a2a::{
         GetTaskRequest, Message, Part, Role, SendMessageRequest, Task, TaskState, a2a_service_client::A2aServiceClient,
         part::Content, send_message_response::Payload,
     },
-    gateway::{ListTasksRequest, SubmitTaskRequest, TaskRecord, gateway_client::GatewayClient},
+    gateway::{ListTasksRequest, NewWebhook, SubmitTaskRequest, TaskRecord, gateway_client::GatewayClient},
 };
 use bytes::Bytes;
 
@@ -100,18 +103,52 @@ impl Caller for GrpcSend {
 }
 
 /// A `SubmitTask` that does not wait.
-pub struct Submit(GatewayClient<Connection>);
+pub struct Submit {
+    client: GatewayClient<Connection>,
+    hooks: Hooks,
+}
+
+/// What webhooks to bring with each task: one from each list, in turns.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    lists: Vec<Arc<[String]>>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Hooks {
+    /// From lists of URLs, none of them empty.
+    pub fn new(lists: Vec<Arc<[String]>>) -> Self {
+        Self { lists, next: Arc::default() }
+    }
+
+    /// For how many tasks they were taken.
+    pub fn taken(&self) -> usize {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    fn next(&self) -> Vec<NewWebhook> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let url = |list: &Arc<[String]>| list[number % list.len()].clone();
+        self.lists.iter().map(|list| NewWebhook { url: url(list), ..NewWebhook::default() }).collect()
+    }
+}
 
 impl Submit {
     /// Callers spread over shared connections.
     pub async fn callers(address: &str, count: usize) -> Result<Vec<Self>> {
-        spread(address, count, |connection| Self(connection.gateway())).await
+        Self::callers_with(address, count, &Hooks::default()).await
+    }
+
+    /// The same, whose tasks bring webhooks.
+    pub async fn callers_with(address: &str, count: usize, hooks: &Hooks) -> Result<Vec<Self>> {
+        spread(address, count, |connection| Self { client: connection.gateway(), hooks: hooks.clone() }).await
     }
 
     /// Submits one task and returns it as it was stored.
     pub async fn submit(&mut self) -> Result<TaskRecord> {
-        let request = SubmitTaskRequest { message: Some(message("hello")), ..SubmitTaskRequest::default() };
-        let record = self.0.submit_task(request).await?.into_inner();
+        let (message, webhooks) = (Some(message("hello")), self.hooks.next());
+        let request = SubmitTaskRequest { message, webhooks, ..SubmitTaskRequest::default() };
+        let record = self.client.submit_task(request).await?.into_inner();
         if record.sequence < 1 || record.task.as_ref().is_none_or(|task| task.id.is_empty()) {
             return Err(format!("SubmitTask answered {record:?}").into());
         }

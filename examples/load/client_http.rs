@@ -10,7 +10,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::Result;
+use crate::{Result, receiver::WEBHOOK_ID};
 
 /// One connection.
 pub struct HttpConnection {
@@ -48,6 +48,19 @@ impl HttpConnection {
             return Err(format!("HTTP status {status}: {}", String::from_utf8_lossy(&answer)).into());
         }
         Ok(answer)
+    }
+
+    /// Posts a delivery, as a webhook's sender does. A status other than 200 is an error.
+    pub async fn deliver(&mut self, id: &str, body: Bytes) -> Result<()> {
+        let request = Request::post("/")
+            .header(header::HOST, &self.host)
+            .header(header::CONTENT_TYPE, "application/a2a+json")
+            .header(WEBHOOK_ID, id)
+            .body(Full::new(body))?;
+        match self.exchange(request).await?.0 {
+            StatusCode::OK => Ok(()),
+            status => Err(format!("HTTP status {status}").into()),
+        }
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {

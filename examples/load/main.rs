@@ -14,6 +14,7 @@ mod callers;
 mod client_grpc;
 mod client_http;
 mod process;
+mod receiver;
 mod report;
 mod rounds;
 mod scenarios;
@@ -38,7 +39,7 @@ const WORKER_THREADS: usize = 2;
 #[derive(Parser)]
 #[command(name = "load")]
 struct Options {
-    /// What to measure; all but `proxy` and `scale` when none is named.
+    /// What to measure; all but `proxy`, `scale` and those of webhooks when none is named.
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// Seconds for which each side of a comparison is measured, in rounds of about one second.
@@ -47,10 +48,10 @@ struct Options {
     /// Calls at a time, and HTTP/1.1 connections; gRPC calls share up to eight HTTP/2 connections.
     #[arg(long, default_value_t = 64, value_parser = count(1_000))]
     connections: usize,
-    /// Measure the gateway at this http:// URL instead of starting one (not for proxy, idle, start and scale).
+    /// Measure the gateway at this http:// URL instead of starting one (not for proxy, idle, start, scale and webhooks).
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
-    /// Stored tasks from which `get` reads.
+    /// Stored tasks from which `get` reads, and whose deliveries are the backlog of `webhook-rate`.
     #[arg(long, default_value_t = 10_000, value_parser = count(1_000_000))]
     tasks: usize,
     /// Watchers in `watch`.
@@ -65,6 +66,12 @@ struct Options {
     /// Stored tasks in the large store of `scale`.
     #[arg(long, default_value_t = 100_000, value_parser = count(1_000_000))]
     scale_tasks: usize,
+    /// Tasks per second in `webhook-latency` and `webhook-dead`.
+    #[arg(long, default_value_t = 200, value_parser = count(100_000))]
+    rate: usize,
+    /// Webhooks with a silent receiver in `webhook-dead`.
+    #[arg(long, default_value_t = 5_000, value_parser = count(15_000))]
+    dead: usize,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -137,7 +144,7 @@ async fn measure(options: &Options) -> Result<bool> {
         scenarios = Scenario::DEFAULT.to_vec();
         scenarios.retain(|scenario| options.gateway.is_none() || !scenario.needs_own_gateway());
     } else if options.gateway.is_some() && scenarios.iter().any(|scenario| scenario.needs_own_gateway()) {
-        return Err("proxy, idle, start and scale need a gateway of their own: leave --gateway out".into());
+        return Err("proxy, idle, start, scale and webhooks need a gateway of their own: leave --gateway out".into());
     }
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios {

@@ -59,6 +59,11 @@ impl Gateway {
         Self::start_with(&["--agent", agent]).await
     }
 
+    /// Starts one that may send webhooks to loopback addresses.
+    pub async fn with_webhooks() -> Result<Self> {
+        Self::start_with(&["--webhook-allow", "127.0.0.0/8"]).await
+    }
+
     async fn start_with(options: &[&str]) -> Result<Self> {
         let directory = scratch_directory()?;
         let address = free_address()?;
@@ -93,10 +98,24 @@ impl Gateway {
 
     /// The memory that its process holds now, in KiB; an error when it is not our child.
     pub fn resident_kib(&self) -> Result<u64> {
-        let child = self.child.as_ref().ok_or("the memory of a gateway that was running already is not known")?;
-        let status = fs::read_to_string(format!("/proc/{}/status", child.process.0.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id()?))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS line")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// The processor time that the threads of its process have taken so far; an error when it is not our child.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process_id()?))? {
+            // A thread that has ended meanwhile did little: the ones that work stay.
+            let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    fn process_id(&self) -> Result<u32> {
+        Ok(self.child.as_ref().ok_or("the process of a gateway that was running already is not known")?.process.0.id())
     }
 }
 

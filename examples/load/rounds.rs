@@ -117,6 +117,27 @@ pub async fn compare_paced<A: Caller, B: Caller>(
     Ok((side, other_side))
 }
 
+/// Measures any number of sides in turns, each at so many calls per second.
+pub async fn take_turns<C: Caller>(plan: Plan, rate: f64, sides: &mut [Vec<C>]) -> Result<Vec<Side>> {
+    for callers in sides.iter_mut() {
+        run_paced(callers, rate, plan.round.min(WARM_UP)).await?;
+    }
+    let mut measured: Vec<Side> = sides.iter().map(|_| Side::default()).collect();
+    for _ in 0..plan.rounds {
+        for (callers, side) in sides.iter_mut().zip(&mut measured) {
+            side.add(run_paced(callers, rate, plan.round).await?);
+        }
+    }
+    Ok(measured)
+}
+
+/// Measures one side for a time without pause, as fast as it answers.
+pub async fn full_speed<C: Caller>(callers: &mut Vec<C>, time: Duration) -> Result<Side> {
+    let mut side = Side::default();
+    side.add(run(callers, time).await?);
+    Ok(side)
+}
+
 struct Round {
     elapsed: Duration,
     tally: Tally,

@@ -22,10 +22,17 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// Submits so many tasks, as many at a time as there are callers, and waits until all have settled. Returns ids that
 /// are spread evenly over them.
 pub async fn fill(address: &str, tasks: usize, callers: usize) -> Result<Vec<String>> {
+    let ids = submit_all(Submit::callers(address, callers).await?, tasks).await?;
+    settled(&Connection::open(address).await?).await?;
+    Ok(ids)
+}
+
+/// Submits so many tasks, and returns ids that are spread evenly over them.
+pub async fn submit_all(callers: Vec<Submit>, tasks: usize) -> Result<Vec<String>> {
     let started = Arc::new(AtomicUsize::new(0));
     let keep_every = tasks.div_ceil(IDS_KEPT).max(1);
     let mut workers = JoinSet::new();
-    for mut caller in Submit::callers(address, callers).await? {
+    for mut caller in callers {
         let started = started.clone();
         workers.spawn(async move {
             let mut ids = Vec::new();
@@ -45,7 +52,6 @@ pub async fn fill(address: &str, tasks: usize, callers: usize) -> Result<Vec<Str
     while let Some(worker) = workers.join_next().await {
         ids.extend(worker??);
     }
-    settled(&Connection::open(address).await?).await?;
     Ok(ids)
 }
 

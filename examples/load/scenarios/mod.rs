@@ -6,6 +6,7 @@ mod proxy;
 mod scale;
 mod start;
 mod watch;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ pub enum Scenario {
     Start,
     /// GetTask and ListTasks with few and with many stored tasks.
     Scale,
+    /// The three that follow.
+    Webhooks,
+    /// From a commit to its webhook's receiver, at a moderate rate.
+    WebhookLatency,
+    /// Deliveries per second: of a backlog, and beside tasks submitted at full speed.
+    WebhookRate,
+    /// Live webhooks, and tasks, beside thousands of webhooks whose receivers take connections and stay silent.
+    WebhookDead,
 }
 
 impl Scenario {
@@ -53,12 +62,26 @@ impl Scenario {
             Self::Proxy => proxy::proxy(options).await,
             Self::Start => start::start(options).await,
             Self::Scale => scale::scale(options).await,
+            Self::Webhooks => webhooks::all(options).await,
+            Self::WebhookLatency => webhooks::latency(options).await,
+            Self::WebhookRate => webhooks::rate(options).await,
+            Self::WebhookDead => webhooks::dead(options).await,
         }
     }
 
     /// Whether it needs a gateway of its own, so that `--gateway` cannot serve it.
     pub fn needs_own_gateway(self) -> bool {
-        matches!(self, Self::Proxy | Self::Idle | Self::Start | Self::Scale)
+        matches!(
+            self,
+            Self::Proxy
+                | Self::Idle
+                | Self::Start
+                | Self::Scale
+                | Self::Webhooks
+                | Self::WebhookLatency
+                | Self::WebhookRate
+                | Self::WebhookDead
+        )
     }
 }
 

@@ -23,7 +23,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
@@ -165,6 +165,7 @@ impl Sqlite {
         metrics: Arc<Metrics>,
     ) -> Result<Writer, OpenError> {
         let mut connection = Connection::open(path)?;
+        settle_plans(&connection)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         schema::migrate(&mut connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -290,6 +291,12 @@ impl Store for Sqlite {
 }
 
 /// A pool of read-only connections.
+/// Has statements planned by their text alone. Otherwise those whose plan might depend on a bound value, as that of a
+/// LIMIT, are planned anew each time that they are run, which takes longer than running them.
+fn settle_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+}
+
 struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
@@ -300,6 +307,7 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = |_| {
             let connection = Connection::open_with_flags(path, flags)?;
+            settle_plans(&connection)?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.pragma_update(None, "cache_size", -8_192)?;
             connection.pragma_update(None, "mmap_size", 256 << 20)?;

@@ -1,0 +1,122 @@
+//! Live webhooks beside dead ones, and tasks beside both.
+//!
+//! A task goes to each of the live receivers. Then come thousands of tasks, each with a webhook whose receiver takes
+//! connections and stays silent, until the gateway has as many attempts under way to them as it makes. Then tasks come at
+//! a moderate rate, in turns: to a gateway without webhooks; to this one, without webhooks of their own; and to this one
+//! with two webhooks each, a live one and a dead one, so that every event goes to both. At last come live receivers that
+//! the gateway has never sent to.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{LIMIT, all_received, checked, events_of_a_task};
+use crate::{
+    Options, Result,
+    callers::{Hooks, Submit},
+    client_grpc::Connection,
+    process::Gateway,
+    receiver::{BlackHole, Received, Receiver},
+    report::{Row, Target, millis},
+    rounds::{Plan, Side, take_turns},
+    scenarios::fill::{settled, submit_all},
+};
+
+/// Live receivers, each at an origin of its own.
+const LIVE: usize = 100;
+
+/// Origins that dead receivers share.
+const SHARED: usize = 50;
+
+/// How long deliveries to new receivers are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names of a variant's rows: live deliveries, submits with webhooks, submits beside them, and deliveries to new receivers.
+type Names = [&'static str; 4];
+
+/// Dead receivers that share a few origins, and dead receivers at origins of their own.
+pub async fn dead(options: &Options) -> Result<Vec<Row>> {
+    let names = ["dead shared: live", "dead shared: submit", "dead shared: others", "dead shared: new"];
+    let mut rows = variant(options, SHARED.min(options.dead), names).await?;
+    let names = ["dead apart: live", "dead apart: submit", "dead apart: others", "dead apart: new"];
+    rows.extend(variant(options, options.dead, names).await?);
+    Ok(rows)
+}
+
+async fn variant(options: &Options, origins: usize, names: Names) -> Result<Vec<Row>> {
+    let (hole, live) = (BlackHole::start(origins).await?, Receiver::start(LIVE).await?);
+    let (plain, gateway) = (Gateway::start().await?, Gateway::with_webhooks().await?);
+    let control = Connection::open(&gateway.address).await?;
+    let events = events_of_a_task(&control).await?;
+    // Webhooks that differ, also where they share an origin.
+    let dead: Arc<[String]> =
+        (0..options.dead).map(|number| format!("{}{number}", hole.urls[number % origins])).collect();
+
+    let submitters =
+        async |address: &str, hooks: &Hooks| Submit::callers_with(address, options.connections, hooks).await;
+    let greet = async |receiver: &Receiver| {
+        let hooks = Hooks::new(vec![receiver.urls.clone()]);
+        submit_all(submitters(&gateway.address, &hooks).await?, LIVE).await
+    };
+    greet(&live).await?;
+    all_received(&live, LIVE as u64 * events).await?;
+    let only_dead = Hooks::new(vec![dead.clone()]);
+    submit_all(submitters(&gateway.address, &only_dead).await?, options.dead).await?;
+    settled(&control).await?;
+    let under_way = hole.full(LIMIT).await?;
+
+    let (none, both) = (Hooks::default(), Hooks::new(vec![live.urls.clone(), dead]));
+    let mut sides = [
+        submitters(&plain.address, &none).await?,
+        submitters(&gateway.address, &none).await?,
+        submitters(&gateway.address, &both).await?,
+    ];
+    let measured = take_turns(Plan::new(options.seconds), options.rate as f64, &mut sides).await?;
+    let [without, others, with] = measured.as_slice() else { return Err("there are three sides".into()) };
+    let received = all_received(&live, both.taken() as u64 * events).await?;
+    let beside = format!(
+        "{} tasks/s beside {} dead webhooks at {origins} origins, {under_way} attempts to them under way at first",
+        options.rate, options.dead
+    );
+    let mut rows = vec![checked(delay(names[0], &received, &beside)?, &received).target(Target::AtMost(1_000.0))];
+    rows.push(submits(names[1], with, without, "each task with a live and a dead webhook")?);
+    rows.push(submits(names[2], others, without, "tasks without webhooks of their own beside those")?);
+
+    let new = Receiver::start(LIVE).await?;
+    greet(&new).await?;
+    let expected = LIVE as u64 * events;
+    // Whether they come is the result.
+    let _ = new.await_deliveries(expected, PATIENCE).await;
+    let come = new.take();
+    let beside = format!("at {LIVE} origins never sent to before; {expected} expected within {PATIENCE:?}");
+    rows.push(match come.deliveries {
+        0 => Row::new(names[3], 0.0, "deliveries").note(beside),
+        _ => checked(delay(names[3], &come, &beside)?, &come),
+    });
+    Ok(rows)
+}
+
+/// The latency of deliveries.
+fn delay(name: &'static str, received: &Received, note: &str) -> Result<Row> {
+    let quantile = |share| received.latency.quantile(share);
+    let p99 = quantile(0.99).ok_or("no delivery had a time")?;
+    let slowest = quantile(1.0).map(millis).unwrap_or_default();
+    let note = format!("{note}; {} live deliveries, slowest {slowest:.1} ms", received.deliveries);
+    Ok(Row::new(name, millis(p99), "ms").latency(quantile(0.5), quantile(0.99)).note(note))
+}
+
+/// The latency of submits against those of the gateway without webhooks.
+fn submits(name: &'static str, side: &Side, without: &Side, note: &str) -> Result<Row> {
+    let of = |side: &Side, share| side.latency.quantile(share).map(millis).ok_or("no submit was answered");
+    let tails = (of(side, 0.99)?, of(without, 0.99)?);
+    Ok(Row::new(name, of(side, 0.5)?, "ms")
+        .against(of(without, 0.5)?)
+        .latency(side.latency.quantile(0.5), side.latency.quantile(0.99))
+        .note(format!(
+            "{note}; p50 of submit to answer, baseline: a gateway without webhooks; p99 {:.2} ms against {:.2} ms ({:.2}×)",
+            tails.0,
+            tails.1,
+            tails.0 / tails.1,
+        ))
+        .errors("gateway", side.errors, side.first_error.as_deref())
+        .errors("gateway without webhooks", without.errors, without.first_error.as_deref())
+        .target(Target::RatioAtMost(1.1)))
+}
