@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 17] = [
     "POST /a2a",
     "POST /message:send",
     "GET /tasks",
@@ -34,6 +34,7 @@ const PATHS: [&str; 16] = [
     "GET /agents/{name}/.well-known/agent-card.json",
     "gRPC a2a.gateway.v1.Gateway",
     "gRPC lf.a2a.v1.A2AService",
+    "gRPC a2a.v1.A2AService",
 ];
 
 const WELCOME: &str = "\
@@ -41,7 +42,7 @@ a2a-gateway: durable tasks in front of A2A agents.
 
 JSON-RPC (A2A 1.0, 0.3, PraisonAI)   POST /a2a
 REST (A2A 1.0; 0.3 under /v1)        POST /message:send, GET /tasks, ...
-gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService
+gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService, a2a.v1.A2AService
 Agent card                           GET /.well-known/agent-card.json
 One of several agents                the same paths under /agents/{name}
 Health, metrics                      GET /healthz, /readyz, /metrics

@@ -13,7 +13,7 @@ use crate::{
 /// `Sealed` when no key opens one. Nothing of them was changed then.
 pub fn reseal(connection: &mut Connection, keys: &Keys) -> Result<(), OpenError> {
     let transaction = connection.transaction()?;
-    let (mut changed, mut were_plain) = (0_usize, false);
+    let (mut changed, mut were_plain, mut are_plain) = (0_usize, false, false);
     let mut after = 0;
     loop {
         let piece = piece(&transaction, after)?;
@@ -25,16 +25,21 @@ pub fn reseal(connection: &mut Connection, keys: &Keys) -> Result<(), OpenError>
                 continue;
             }
             let sealed = keys.seal(*id, &secrets).map_err(|_| OpenError::Randomness)?;
+            were_plain |= Keys::is_plain(stored);
+            are_plain |= Keys::is_plain(&sealed);
             transaction
                 .prepare_cached("UPDATE webhooks SET secrets = ?2 WHERE key = ?1")?
                 .execute(params![key, sealed])?;
             changed += 1;
-            were_plain |= Keys::is_plain(stored);
         }
     }
     transaction.commit()?;
-    if changed > 0 {
-        tracing::info!(webhooks = changed, "webhook secrets are now stored under the key that is configured");
+    match changed {
+        0 => {}
+        _ if are_plain => {
+            tracing::warn!(webhooks = changed, "no key is configured: webhook secrets are stored in plain text again");
+        }
+        _ => tracing::info!(webhooks = changed, "webhook secrets are now stored under the key that is configured"),
     }
     if were_plain && let Err(error) = erase(connection) {
         tracing::warn!(%error, "unused parts of the database may still hold webhook secrets in plain text");
