@@ -1,5 +1,5 @@
-//! What the load's webhooks are sent to: a receiver that takes everything and counts, and a black hole that takes
-//! connections and never says a word.
+//! What the load's webhooks are sent to: a receiver that takes everything and counts, until it falls silent. Then it takes
+//! connections and requests, and answers none.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -32,8 +32,16 @@ pub const WEBHOOK_ID: &str = "webhook-id";
 pub struct Receiver {
     /// A URL for each of its addresses: origins that differ.
     pub urls: Arc<[String]>,
-    log: Arc<Mutex<Log>>,
+    shared: Arc<Shared>,
     _accepting: JoinSet<()>,
+}
+
+/// What the connections of a receiver share.
+#[derive(Default)]
+struct Shared {
+    log: Mutex<Log>,
+    silent: AtomicBool,
+    unanswered: AtomicUsize,
 }
 
 /// What a receiver got.
@@ -60,16 +68,36 @@ struct Log {
 }
 
 impl Receiver {
-    /// Listens on so many addresses: 127.0.0.1, 127.0.0.2, …
+    /// Listens on so many addresses: 127.0.0.1, 127.0.0.2, … Each takes a file descriptor.
     pub async fn start(addresses: usize) -> Result<Self> {
-        let (mut urls, mut accepting, log) = (Vec::new(), JoinSet::new(), Arc::new(Mutex::new(Log::default())));
+        let (mut urls, mut accepting, shared) = (Vec::new(), JoinSet::new(), Arc::<Shared>::default());
         for number in 0..addresses {
-            let listener = TcpListener::bind(own_address(0, number)?).await?;
+            let listener = TcpListener::bind(own_address(number)?).await;
+            let listener =
+                listener.map_err(|error| format!("listener {number} of {addresses}: {error} (ulimit -n?)"))?;
             urls.push(format!("http://{}/", listener.local_addr()?));
-            let log = log.clone();
-            accepting.spawn(accept(listener, move |stream| serve(stream, log.clone())));
+            accepting.spawn(accept(listener, shared.clone()));
         }
-        Ok(Self { urls: urls.into(), log, _accepting: accepting })
+        Ok(Self { urls: urls.into(), shared, _accepting: accepting })
+    }
+
+    /// Answers nothing from now on.
+    pub fn fall_silent(&self) {
+        self.shared.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until requests wait for an answer in vain, and no more of them than a second ago. Returns how many.
+    pub async fn unanswered(&self, limit: Duration) -> Result<usize> {
+        let (start, mut before) = (Instant::now(), 0);
+        while start.elapsed() < limit {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.shared.unanswered.load(Ordering::Relaxed);
+            if now > 0 && now <= before {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Err(format!("the requests that wait for an answer still grow after {limit:?}: {before}").into())
     }
 
     /// How many deliveries have come.
@@ -98,7 +126,13 @@ impl Receiver {
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
-        lock(&self.log)
+        self.shared.log()
+    }
+}
+
+impl Shared {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,20 +166,25 @@ fn timestamp(body: &[u8]) -> Option<Result<SystemTime>> {
     Some(time.and_then(|text| Ok(SystemTime::from(text.parse::<Timestamp>()?))))
 }
 
-async fn serve(stream: TcpStream, log: Arc<Mutex<Log>>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let answer = service_fn(async |request: Request<Incoming>| {
         let id = request.headers().get(WEBHOOK_ID).cloned();
-        let outcome = match request.into_body().collect().await {
+        let body = request.into_body().collect().await;
+        if shared.silent.load(Ordering::Relaxed) {
+            let _waiting = Waiting::new(&shared.unanswered);
+            std::future::pending::<()>().await;
+        }
+        let outcome = match body {
             Ok(body) => {
                 let body = body.to_bytes();
-                lock(&log).add(id.as_ref().map(|id| id.as_bytes()), &body, SystemTime::now())
+                shared.log().add(id.as_ref().map(|id| id.as_bytes()), &body, SystemTime::now())
             }
             Err(error) => Err(error.into()),
         };
         let mut response = Response::new(Empty::<Bytes>::new());
         if let Err(error) = outcome {
             *response.status_mut() = StatusCode::BAD_REQUEST;
-            let received = &mut lock(&log).received;
+            let received = &mut shared.log().received;
             received.errors += 1;
             received.first_error.get_or_insert_with(|| error.to_string());
         }
@@ -187,60 +226,27 @@ impl Caller for Deliver {
     }
 }
 
-/// Listeners that take every connection, read what comes and answer nothing. Gone when this is dropped.
-pub struct BlackHole {
-    /// A URL for each listener: origins that differ.
-    pub urls: Arc<[String]>,
-    open: Arc<AtomicUsize>,
-    _accepting: JoinSet<()>,
-}
+/// Counts a request until it is given up.
+struct Waiting<'a>(&'a AtomicUsize);
 
-impl BlackHole {
-    /// Listens on so many addresses of their own. Each takes a file descriptor.
-    pub async fn start(origins: usize) -> Result<Self> {
-        let (mut urls, mut accepting, open) = (Vec::new(), JoinSet::new(), Arc::new(AtomicUsize::new(0)));
-        for number in 0..origins {
-            let listener = TcpListener::bind(own_address(1, number)?).await;
-            let listener = listener.map_err(|error| format!("listener {number} of {origins}: {error} (ulimit -n?)"))?;
-            urls.push(format!("http://{}/", listener.local_addr()?));
-            let open = open.clone();
-            accepting.spawn(accept(listener, move |stream| swallow(stream, open.clone())));
-        }
-        Ok(Self { urls: urls.into(), open, _accepting: accepting })
-    }
-
-    /// Connections open now: attempts that wait for an answer.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Waits until there are connections, and no more of them than a second ago.
-    pub async fn full(&self, limit: Duration) -> Result<usize> {
-        let (start, mut before) = (Instant::now(), 0);
-        while start.elapsed() < limit {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let open = self.open();
-            if open > 0 && open <= before {
-                return Ok(open);
-            }
-            before = open;
-        }
-        Err(format!("the attempts that wait for an answer still grow after {limit:?}: {before}").into())
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
-async fn swallow(mut stream: TcpStream, open: Arc<AtomicUsize>) {
-    open.fetch_add(1, Ordering::Relaxed);
-    // However it ends: it is over.
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-    open.fetch_sub(1, Ordering::Relaxed);
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Handles connections until it is aborted.
-async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if stream.set_nodelay(true).is_ok() => drop(tokio::spawn(handle(stream))),
+            Ok((stream, _)) if stream.set_nodelay(true).is_ok() => drop(tokio::spawn(serve(stream, shared.clone()))),
             Ok(_) => {}
             // Out of file descriptors: some will be free again.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -248,14 +254,10 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, 
     }
 }
 
-/// The address with a number in 127.`net`.0.0/16, any port.
-fn own_address(net: u8, number: usize) -> Result<SocketAddr> {
+/// The address with a number in 127.0.0.0/16, any port.
+fn own_address(number: usize) -> Result<SocketAddr> {
     let host = u16::try_from(number + 1)?.to_be_bytes();
-    Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, net, host[0], host[1])), 0))
-}
-
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+    Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, host[0], host[1])), 0))
 }
 
 #[cfg(test)]
@@ -288,10 +290,10 @@ mod tests {
 
     #[test]
     fn addresses_differ_and_are_loopback() {
-        let address = |net, number| own_address(net, number).unwrap().to_string();
-        assert_eq!(address(0, 0), "127.0.0.1:0");
-        assert_eq!(address(1, 255), "127.1.1.0:0");
-        assert!(own_address(1, 70_000).is_err());
+        let address = |number| own_address(number).unwrap().to_string();
+        assert_eq!(address(0), "127.0.0.1:0");
+        assert_eq!(address(255), "127.0.1.0:0");
+        assert!(own_address(70_000).is_err());
     }
 
     #[tokio::test]
@@ -307,5 +309,19 @@ mod tests {
         let received = receiver.take();
         assert_eq!((received.deliveries, received.repeated, received.first_error), (6, 0, None));
         assert_eq!(received.latency.count(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_silent_receiver_takes_requests_and_answers_none() {
+        let receiver = Receiver::start(1).await.unwrap();
+        let mut callers = Deliver::callers(&receiver, 2).await.unwrap();
+        receiver.fall_silent();
+        let (one, two) = callers.split_at_mut(1);
+        let limit = Duration::from_secs(30);
+        tokio::select! {
+            _ = async { tokio::join!(one[0].call(), two[0].call()) } => panic!("it answered"),
+            waiting = receiver.unanswered(limit) => assert!((1..=2).contains(&waiting.unwrap())),
+        }
+        assert_eq!(receiver.deliveries(), 0);
     }
 }

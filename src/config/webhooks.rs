@@ -137,7 +137,7 @@ mod tests {
         schedule.extend(hours);
         assert_eq!(webhooks.schedule, schedule);
         assert_eq!((webhooks.enabled, webhooks.https_only, webhooks.allow.len()), (true, false, 0));
-        assert_eq!((webhooks.max_in_flight, webhooks.max_in_flight_per_origin, webhooks.per_task), (512, 32, 32));
+        assert_eq!((webhooks.max_in_flight, webhooks.max_in_flight_per_origin, webhooks.per_task), (512, 128, 32));
         assert_eq!(webhooks.timeout, Duration::from_secs(20));
         assert_eq!(webhooks.disable_after, Some(Duration::from_secs(5 * 24 * 3600)));
         assert_eq!(webhooks.history, Some(Duration::from_secs(30 * 24 * 3600)));

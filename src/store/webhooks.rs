@@ -293,7 +293,7 @@ pub struct Limits {
     /// Of them, attempts to origins that were not reached of late: half of them for those that were never tried, half for
     /// the others; at least one each.
     pub unproven: usize,
-    /// Attempts under way at once to one origin.
+    /// Attempts under way at once to one origin, each that takes longer than a second counted as four.
     pub per_origin: usize,
     /// Failures in a row to reach an origin after which its circuit opens: then there is one probe at a time.
     pub circuit_failures: u32,

@@ -111,6 +111,24 @@ async fn an_origin_has_a_limit_and_gives_way_to_others() {
 }
 
 #[tokio::test]
+async fn a_slow_receiver_gets_fewer_at_a_time() {
+    let rig = Rig::new();
+    hosts(&rig, std::iter::repeat_n("slow".to_owned(), 20)).await;
+    let claims = rig.dispatch(Round { take: 3, ..round(2000) }).await.claims;
+    assert_eq!(claims.len(), 3);
+    // Two of them take longer than a second: they count as eight, as many as there may be.
+    let quick = rig.dispatch(Round { results: all(&claims[..1], &Verdict::Delivered), take: 0, ..round(2500) }).await;
+    assert_eq!(quick.claims.len(), 0);
+    assert_eq!(rig.claim(3000).await.len(), 0);
+    let next = rig.dispatch(Round { results: all(&claims[1..2], &Verdict::Delivered), ..round(3001) }).await;
+    assert_eq!(next.claims.len(), 4, "four places are taken by the one that is left");
+    let rest = rig.dispatch(Round { results: all(&claims[2..], &Verdict::Delivered), ..round(3002) }).await;
+    assert_eq!(rest.claims.len(), 4, "eight at a time");
+    let late = all(&next.claims, &Verdict::Delivered);
+    assert_eq!(rig.dispatch(Round { results: late, ..round(4002) }).await.claims.len(), 0, "four are slow now");
+}
+
+#[tokio::test]
 async fn what_waits_longest_is_first() {
     let rig = Rig::new();
     for (n, host) in ["a", "b", "a"].into_iter().enumerate() {

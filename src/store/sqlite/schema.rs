@@ -177,7 +177,7 @@ const MIGRATIONS: [&str; 3] = [
     CREATE UNIQUE INDEX lanes_by_task ON lanes (task, webhook);
     CREATE INDEX lanes_by_webhook ON lanes (webhook);
     CREATE INDEX lanes_waiting ON lanes (origin, retry, due) WHERE held = 0 AND token IS NULL;
-    CREATE INDEX lanes_under_way ON lanes (origin) WHERE token IS NOT NULL;
+    CREATE INDEX lanes_under_way ON lanes (origin, until) WHERE token IS NOT NULL;
     CREATE INDEX lanes_by_age ON lanes (created) WHERE held = 0;
     CREATE INDEX lanes_leased ON lanes (until) WHERE token IS NOT NULL;
     CREATE TABLE origins (

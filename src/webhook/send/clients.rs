@@ -16,8 +16,9 @@ use crate::{
     webhook::guard::{Dialer, Guard},
 };
 
-/// Idle connections that are kept to one receiver.
-const IDLE_PER_HOST: usize = 32;
+/// Idle connections that are kept to one receiver: as many requests as may be under way to it by default, so that a
+/// busy one is not connected to again and again.
+const IDLE_PER_HOST: usize = 128;
 
 /// HTTP/2 connections in use are pinged: a dead one would otherwise take every request to its receiver until it is
 /// replaced.

@@ -1,10 +1,12 @@
 //! Live webhooks beside dead ones, and tasks beside both.
 //!
 //! A task goes to each of the live receivers. Then come thousands of tasks, each with a webhook whose receiver takes
-//! connections and stays silent, until the gateway has as many attempts under way to them as it makes. Then tasks come at
+//! requests and stays silent, until the gateway has as many attempts under way to them as it makes. Then tasks come at
 //! a moderate rate, in turns: to a gateway without webhooks; to this one, without webhooks of their own; and to this one
 //! with two webhooks each, a live one and a dead one, so that every event goes to both. At last come live receivers that
 //! the gateway has never sent to.
+//!
+//! The dead receivers share a few origins; or have one each; or have one each and have answered until just before.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +16,7 @@ use crate::{
     callers::{Hooks, Submit},
     client_grpc::Connection,
     process::Gateway,
-    receiver::{BlackHole, Received, Receiver},
+    receiver::Receiver,
     report::{Row, Target, millis},
     rounds::{Plan, Side, take_turns},
     scenarios::fill::{settled, submit_all},
@@ -26,42 +28,49 @@ const LIVE: usize = 100;
 /// Origins that dead receivers share.
 const SHARED: usize = 50;
 
-/// How long deliveries to new receivers are waited for.
+/// How long live deliveries are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of a variant's rows: live deliveries, submits with webhooks, submits beside them, and deliveries to new receivers.
 type Names = [&'static str; 4];
 
-/// Dead receivers that share a few origins, and dead receivers at origins of their own.
+/// All variants.
 pub async fn dead(options: &Options) -> Result<Vec<Row>> {
     let names = ["dead shared: live", "dead shared: submit", "dead shared: others", "dead shared: new"];
-    let mut rows = variant(options, SHARED.min(options.dead), names).await?;
+    let mut rows = variant(options, SHARED.min(options.dead), false, names).await?;
     let names = ["dead apart: live", "dead apart: submit", "dead apart: others", "dead apart: new"];
-    rows.extend(variant(options, options.dead, names).await?);
+    rows.extend(variant(options, options.dead, false, names).await?);
+    let names = ["died: live", "died: submit", "died: others", "died: new"];
+    rows.extend(variant(options, options.dead, true, names).await?);
     Ok(rows)
 }
 
-async fn variant(options: &Options, origins: usize, names: Names) -> Result<Vec<Row>> {
-    let (hole, live) = (BlackHole::start(origins).await?, Receiver::start(LIVE).await?);
+/// `died`: the dead receivers have answered before.
+async fn variant(options: &Options, origins: usize, died: bool, names: Names) -> Result<Vec<Row>> {
+    let (silent, live) = (Receiver::start(origins).await?, Receiver::start(LIVE).await?);
     let (plain, gateway) = (Gateway::start().await?, Gateway::with_webhooks().await?);
     let control = Connection::open(&gateway.address).await?;
     let events = events_of_a_task(&control).await?;
     // Webhooks that differ, also where they share an origin.
     let dead: Arc<[String]> =
-        (0..options.dead).map(|number| format!("{}{number}", hole.urls[number % origins])).collect();
+        (0..options.dead).map(|number| format!("{}{number}", silent.urls[number % origins])).collect();
 
     let submitters =
         async |address: &str, hooks: &Hooks| Submit::callers_with(address, options.connections, hooks).await;
-    let greet = async |receiver: &Receiver| {
-        let hooks = Hooks::new(vec![receiver.urls.clone()]);
-        submit_all(submitters(&gateway.address, &hooks).await?, LIVE).await
+    let submit = async |urls: &Arc<[String]>| {
+        let hooks = Hooks::new(vec![urls.clone()]);
+        submit_all(submitters(&gateway.address, &hooks).await?, urls.len()).await
     };
-    greet(&live).await?;
+    submit(&live.urls).await?;
     all_received(&live, LIVE as u64 * events).await?;
-    let only_dead = Hooks::new(vec![dead.clone()]);
-    submit_all(submitters(&gateway.address, &only_dead).await?, options.dead).await?;
+    if died {
+        submit(&dead).await?;
+        all_received(&silent, options.dead as u64 * events).await?;
+    }
+    silent.fall_silent();
+    submit(&dead).await?;
     settled(&control).await?;
-    let under_way = hole.full(LIMIT).await?;
+    let under_way = silent.unanswered(LIMIT).await?;
 
     let (none, both) = (Hooks::default(), Hooks::new(vec![live.urls.clone(), dead]));
     let mut sides = [
@@ -71,36 +80,37 @@ async fn variant(options: &Options, origins: usize, names: Names) -> Result<Vec<
     ];
     let measured = take_turns(Plan::new(options.seconds), options.rate as f64, &mut sides).await?;
     let [without, others, with] = measured.as_slice() else { return Err("there are three sides".into()) };
-    let received = all_received(&live, both.taken() as u64 * events).await?;
     let beside = format!(
         "{} tasks/s beside {} dead webhooks at {origins} origins, {under_way} attempts to them under way at first",
         options.rate, options.dead
     );
-    let mut rows = vec![checked(delay(names[0], &received, &beside)?, &received).target(Target::AtMost(1_000.0))];
+    let mut rows = vec![delay(names[0], &live, both.taken() as u64 * events, &beside).await];
     rows.push(submits(names[1], with, without, "each task with a live and a dead webhook")?);
     rows.push(submits(names[2], others, without, "tasks without webhooks of their own beside those")?);
 
     let new = Receiver::start(LIVE).await?;
-    greet(&new).await?;
-    let expected = LIVE as u64 * events;
-    // Whether they come is the result.
-    let _ = new.await_deliveries(expected, PATIENCE).await;
-    let come = new.take();
-    let beside = format!("at {LIVE} origins never sent to before; {expected} expected within {PATIENCE:?}");
-    rows.push(match come.deliveries {
-        0 => Row::new(names[3], 0.0, "deliveries").note(beside),
-        _ => checked(delay(names[3], &come, &beside)?, &come),
-    });
+    submit(&new.urls).await?;
+    let beside = format!("at {LIVE} origins never sent to before");
+    rows.push(delay(names[3], &new, LIVE as u64 * events, &beside).await);
     Ok(rows)
 }
 
-/// The latency of deliveries.
-fn delay(name: &'static str, received: &Received, note: &str) -> Result<Row> {
+/// The latency of deliveries of which so many are to come. Those that do not are errors.
+async fn delay(name: &'static str, receiver: &Receiver, expected: u64, note: &str) -> Row {
+    // Whether they come is the result.
+    let _ = receiver.await_deliveries(expected, PATIENCE).await;
+    let received = receiver.take();
     let quantile = |share| received.latency.quantile(share);
-    let p99 = quantile(0.99).ok_or("no delivery had a time")?;
-    let slowest = quantile(1.0).map(millis).unwrap_or_default();
-    let note = format!("{note}; {} live deliveries, slowest {slowest:.1} ms", received.deliveries);
-    Ok(Row::new(name, millis(p99), "ms").latency(quantile(0.5), quantile(0.99)).note(note))
+    let of = |share| quantile(share).map_or(f64::INFINITY, millis);
+    let row = Row::new(name, of(0.99), "ms").latency(quantile(0.5), quantile(0.99)).note(format!(
+        "{note}; {} live deliveries, slowest {:.1} ms",
+        received.deliveries,
+        of(1.0)
+    ));
+    let missing = expected.saturating_sub(received.deliveries);
+    let missed = format!("{missing} deliveries did not come within {PATIENCE:?}");
+    checked(row.errors("gateway", missing, (missing > 0).then_some(&*missed)), &received)
+        .target(Target::AtMost(1_000.0))
 }
 
 /// The latency of submits against those of the gateway without webhooks.

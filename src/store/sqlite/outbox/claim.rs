@@ -117,7 +117,7 @@ impl Claiming<'_> {
 
     /// Claims up to `share` lanes of an origin. It is up to date afterwards, whether there were any or not.
     fn origin(&mut self, origin: i64, standing: Standing, share: usize) -> Result<(), Failure> {
-        let found = origins::room(self.sql, origin, &self.round.limits, self.state.clock)?;
+        let found = origins::room(self.sql, origin, &self.round.limits, self.state.clock, self.until)?;
         let Some(room) = found else { return Ok(origins::measure(self.sql, origin, &self.round.limits)?) };
         let mut waiting = Vec::new();
         for retry in [false, true] {

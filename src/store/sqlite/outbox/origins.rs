@@ -47,9 +47,14 @@ const REFRESH: &str = "UPDATE origins SET full = 0,
 
 const FULL: &str = "UPDATE origins SET full = 1, fresh = NULL, retry = NULL WHERE key = ?1";
 
-/// Whether the circuit of origin `?1` is open, whether anything may be claimed at `?2`, and how much is under way.
+/// An attempt that takes longer than this many milliseconds takes the places of four: a receiver that is quick may have
+/// more under way at once than one that is slow.
+const SLOW: i64 = 1000;
+
+/// Whether the circuit of origin `?1` is open, whether anything may be claimed at `?2`, and how many places are taken:
+/// four by each claim that ends at `?3` or before.
 const ROOM: &str = "SELECT open_for > 0, open_until <= ?2,
-        (SELECT count(*) FROM lanes WHERE token IS NOT NULL AND origin = ?1)
+        (SELECT count(*) + 3 * coalesce(sum(until <= ?3), 0) FROM lanes WHERE token IS NOT NULL AND origin = ?1)
      FROM origins WHERE key = ?1";
 
 /// Finds an origin, or makes it.
@@ -101,26 +106,26 @@ pub struct Room {
     pub open: bool,
 }
 
-/// How much may be claimed of an origin. None: nothing before a later time.
-pub fn room(sql: &Connection, key: i64, limits: &Limits, now: i64) -> rusqlite::Result<Option<Room>> {
+/// How much may be claimed of an origin. `until`: when claims end that are made now. None: nothing before a later time.
+pub fn room(sql: &Connection, key: i64, limits: &Limits, now: i64, until: i64) -> rusqlite::Result<Option<Room>> {
     let found: Option<(bool, bool, usize)> = sql
         .prepare_cached(ROOM)?
-        .query_row([key, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([key, now, until.saturating_sub(SLOW)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    Ok(found.filter(|(_, now, _)| *now).map(|(open, _, under_way)| Room { left: left(limits, open, under_way), open }))
+    Ok(found.filter(|(_, now, _)| *now).map(|(open, _, taken)| Room { left: left(limits, open, taken), open }))
 }
 
-fn left(limits: &Limits, open: bool, under_way: usize) -> usize {
+fn left(limits: &Limits, open: bool, taken: usize) -> usize {
     let most = if open { 1 } else { limits.per_origin };
-    most.saturating_sub(under_way)
+    most.saturating_sub(taken)
 }
 
-/// After claims of it changed.
+/// After claims of it changed. Slow ones are not told apart: a round that wants something of it does that.
 pub fn measure(sql: &Connection, key: i64, limits: &Limits) -> rusqlite::Result<()> {
     let found: Option<(bool, usize)> =
-        sql.prepare_cached(ROOM)?.query_row([key, 0], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
-    let Some((open, under_way)) = found else { return Ok(()) };
-    if left(limits, open, under_way) > 0 {
+        sql.prepare_cached(ROOM)?.query_row([key, 0, i64::MIN], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
+    let Some((open, taken)) = found else { return Ok(()) };
+    if left(limits, open, taken) > 0 {
         return fill(sql, key, false);
     }
     fill(sql, key, true)
