@@ -1,4 +1,7 @@
-//! Compiles `proto/` into prost types, tonic services and ProtoJSON serde, without an installed `protoc`.
+//! Compiles `proto/` into prost types, tonic services and ProtoJSON serde, and their schemas, without an installed `protoc`.
+
+#[path = "build/schemas.rs"]
+mod schemas;
 
 use std::{env, fs, io, path::PathBuf};
 
@@ -16,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let encoded = descriptors.encode_to_vec();
     fs::write(out.join("descriptors.bin"), &encoded)?;
+    fs::write(out.join("schemas.json"), schemas::document(&descriptors).to_string())?;
 
     let mut prost = prost_build::Config::new();
     prost.btree_map(["."]).bytes([".lf.a2a.v1.Part", ".a2a.v1.FilePart"]);

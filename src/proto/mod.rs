@@ -12,6 +12,9 @@ pub use generated::lf::a2a::v1 as a2a;
 /// The compiled contracts as a serialized `google.protobuf.FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The A2A contracts' messages as JSON Schemas (`schemas`) and what 1.0's says about its operations (`operations`), as JSON.
+pub const SCHEMAS: &str = include_str!(concat!(env!("OUT_DIR"), "/schemas.json"));
+
 /// Modules nest as the packages do, since generated code refers to its neighbours by relative paths.
 #[allow(clippy::all, missing_docs, rustdoc::all, clippy::pedantic)]
 mod generated {

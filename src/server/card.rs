@@ -269,7 +269,7 @@ pub fn answer(headers: &HeaderMap, document: Document) -> Response<String> {
 }
 
 /// Whether the client's copy is this card. `If-Modified-Since` counts only without `If-None-Match`.
-fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
+pub fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
     if headers.contains_key(IF_NONE_MATCH) {
         let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
@@ -280,7 +280,8 @@ fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
     since.is_some_and(|since| httpdate::HttpDate::from(modified) <= httpdate::HttpDate::from(since))
 }
 
-fn etag(json: &str) -> String {
+/// The entity tag of a document: strong, in quotes.
+pub fn etag(json: &str) -> String {
     let mut tag = String::from("\"");
     for byte in &Sha256::digest(json.as_bytes())[..16] {
         let _ = write!(tag, "{byte:02x}");

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-const PATHS: [&str; 17] = [
+pub const PATHS: [&str; 18] = [
     "POST /a2a",
     "POST /message:send",
     "GET /tasks",
@@ -29,6 +29,7 @@ const PATHS: [&str; 17] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    "GET /openapi.json",
     "GET /status",
     "POST /agents/{name}/a2a",
     "GET /agents/{name}/.well-known/agent-card.json",
@@ -41,7 +42,7 @@ const WELCOME: &str = "\
 a2a-gateway: durable tasks in front of A2A agents.
 
 JSON-RPC (A2A 1.0, 0.3, PraisonAI)   POST /a2a
-REST (A2A 1.0; 0.3 under /v1)        POST /message:send, GET /tasks, ...
+REST (A2A 1.0; 0.3 under /v1)        POST /message:send, GET /tasks, ...; GET /openapi.json describes it
 gRPC on this port                    a2a.gateway.v1.Gateway, lf.a2a.v1.A2AService, a2a.v1.A2AService
 Agent card                           GET /.well-known/agent-card.json
 One of several agents                the same paths under /agents/{name}

@@ -11,7 +11,7 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use tower_http::compression::{
     CompressionLayer, Predicate,
     predicate::{NotForContentType, SizeAbove},
@@ -22,7 +22,8 @@ use super::{
     card::{self, DOOR, PRAISON_DOOR},
     grpc,
     jsonrpc::{self, Door},
-    ops, rest,
+    ops,
+    rest::{self, openapi},
 };
 
 /// Where the paths of the agents begin.
@@ -34,6 +35,7 @@ pub const COMPRESSED_FROM: u16 = 1024;
 /// All paths but those of gRPC.
 pub fn router(shared: Arc<Shared>) -> Router {
     let agent = format!("{AGENTS}{{name}}");
+    let document = Arc::new(openapi::Document::new(shared.settings.public_url.clone()));
     Router::new()
         .route("/", door(Door::Any).get(ops::welcome))
         .merge(of_agent(""))
@@ -43,6 +45,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready))
         .route("/metrics", get(ops::metrics))
+        .route(openapi::PATH, get(async move |headers: HeaderMap| document.answer(&headers)))
         .fallback(other)
         .with_state(shared)
         .layer(compression())

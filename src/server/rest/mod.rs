@@ -8,6 +8,7 @@
 
 mod accept;
 mod form;
+pub mod openapi;
 mod path;
 mod query;
 mod refusal;

@@ -17,6 +17,27 @@ const RESERVED: [&str; 10] =
 
 const PUSH_CONFIGS: &str = "pushNotificationConfigs";
 
+/// The places, with the names of ids in braces, in both versions.
+const TEMPLATES: [&str; 8] = [
+    "message:send",
+    "message:stream",
+    "tasks",
+    "tasks/{id}",
+    "tasks/{id}:cancel",
+    "tasks/{id}:subscribe",
+    "tasks/{id}/pushNotificationConfigs",
+    "tasks/{id}/pushNotificationConfigs/{configId}",
+];
+
+/// Every place of a version, below what its paths begin with, with the names of ids in braces.
+pub fn templates(form: Form) -> impl Iterator<Item = &'static str> {
+    let card = match form {
+        Form::V1 => "extendedAgentCard",
+        Form::V03 => "card",
+    };
+    TEMPLATES.into_iter().chain([card])
+}
+
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
