@@ -184,6 +184,19 @@ const PATHS: [&str; 8] = [
     "/a2a.v1.A2AService/GetTask",
 ];
 
+#[tokio::test]
+async fn named_origins_may_come_from_public_networks_into_private_ones() {
+    for (origins, expected) in [(APP, true), ("*", false)] {
+        let gateway = start(&[("server.cors_origins", origins)]).await;
+        let asked = [&preflight(APP)[..], &[("access-control-request-private-network", "true")]].concat();
+        for (headers, expected) in [(&asked[..], expected), (&preflight(APP)[..], false)] {
+            let answer = ask(&gateway, Method::OPTIONS, "/a2a", headers, "").await;
+            let told = answer.headers().get("access-control-allow-private-network");
+            assert_eq!(told.is_some_and(|value| value == "true"), expected, "{origins}");
+        }
+    }
+}
+
 fn allowed(answer: &Response) -> Option<&str> {
     answer.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap())
 }
