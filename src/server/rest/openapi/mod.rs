@@ -4,6 +4,7 @@
 //! compiled contracts, statuses by the one error table. What stands here by hand is how these belong together. It is made
 //! when it is first asked for, and is the same until the gateway ends.
 
+mod components;
 mod operation;
 mod pages;
 #[cfg(test)]
@@ -101,12 +102,12 @@ fn document(public_url: Option<&str>) -> Value {
         ],
         "paths": paths,
         "components": {
-            "parameters": operation::parameters(),
+            "parameters": components::parameters(),
             "responses": operation::failures(),
-            "headers": operation::headers(),
+            "headers": components::headers(),
         },
     });
-    let schemas = used(&document, operation::schemas(contract));
+    let schemas = used(&document, components::schemas(contract));
     document["components"]["schemas"] = schemas.into();
     document
 }
