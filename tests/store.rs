@@ -236,7 +236,16 @@ async fn store_task(store: &Sqlite, owner: &str, agent: &str, context: &str, cre
     let status = TaskStatus { state: TaskState::Submitted.into(), ..TaskStatus::default() };
     let task = Task { id: identity.id.to_string(), status: Some(status), ..Task::default() };
     let event = Arc::new(Event::new(identity.id, 1, created, TaskState::Submitted, Payload::Task(task)));
-    store.create(NewTask { identity: identity.clone(), event, webhooks: Vec::new(), request: None }).await.unwrap();
+    store
+        .create(NewTask {
+            identity: identity.clone(),
+            extensions: vec!["http://e/1".into()],
+            event,
+            webhooks: Vec::new(),
+            request: None,
+        })
+        .await
+        .unwrap();
     identity
 }
 
