@@ -257,7 +257,7 @@ mod tests {
             for _ in 0..2 {
                 migrate(&mut old).unwrap();
                 assert_eq!(schema(&old), schema(&new), "from version {version}");
-                let columns = "SELECT owner, head, upstream_task, upstream_context, webhooks FROM tasks";
+                let columns = "SELECT owner, head, upstream_task || upstream_context, extensions, webhooks FROM tasks";
                 let row = old.query_row(columns, [], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
                 });
