@@ -353,6 +353,7 @@ async fn a_file_of_the_first_version_keeps_its_tasks() {
          ALTER TABLE tasks DROP COLUMN upstream_task;
          ALTER TABLE tasks DROP COLUMN upstream_context;
          ALTER TABLE tasks DROP COLUMN webhooks;
+         ALTER TABLE tasks DROP COLUMN extensions;
          DROP TABLE webhooks;
          DROP TABLE deliveries;
          DROP TABLE attempts;
