@@ -169,7 +169,10 @@ fn preflight(origin: &'static str) -> [(&'static str, &'static str); 3] {
     [
         ("origin", origin),
         ("access-control-request-method", "POST"),
-        ("access-control-request-headers", "content-type,a2a-version,x-grpc-web,authorization"),
+        (
+            "access-control-request-headers",
+            "content-type,a2a-version,a2a-extensions,x-a2a-extensions,x-grpc-web,authorization",
+        ),
     ]
 }
 
@@ -209,7 +212,9 @@ async fn pages_of_the_named_origins_may_use_every_door_and_others_none() {
             let answer = ask(&gateway, Method::OPTIONS, path, &preflight(origin), "").await;
             assert_eq!((answer.status().as_u16(), allowed(&answer)), (200, Some(origin)), "{path}");
             let value = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
-            for header in ["content-type", "a2a-version", "x-grpc-web", "authorization"] {
+            for header in
+                ["content-type", "a2a-version", "a2a-extensions", "x-a2a-extensions", "x-grpc-web", "authorization"]
+            {
                 assert!(value("access-control-allow-headers").contains(header), "{path}");
             }
             for verb in ["GET", "POST", "DELETE"] {

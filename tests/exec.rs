@@ -54,6 +54,7 @@ fn turn(parts: Vec<Part>) -> Turn {
         message,
         metadata: None,
         accepted_output_modes: Vec::new(),
+        extensions: Vec::new(),
         upstream: Upstream::default(),
         resumed: false,
         queued: Instant::now(),
@@ -65,7 +66,7 @@ fn say(text: &str) -> Turn {
 }
 
 fn cancel() -> Cancel {
-    Cancel { task: say("").task, upstream: Upstream::default(), sent: true, metadata: None }
+    Cancel { task: say("").task, upstream: Upstream::default(), sent: true, metadata: None, extensions: Vec::new() }
 }
 
 /// A turn that is followed by hand.

@@ -236,7 +236,16 @@ async fn store_task(store: &Sqlite, owner: &str, agent: &str, context: &str, cre
     let status = TaskStatus { state: TaskState::Submitted.into(), ..TaskStatus::default() };
     let task = Task { id: identity.id.to_string(), status: Some(status), ..Task::default() };
     let event = Arc::new(Event::new(identity.id, 1, created, TaskState::Submitted, Payload::Task(task)));
-    store.create(NewTask { identity: identity.clone(), event, webhooks: Vec::new(), request: None }).await.unwrap();
+    store
+        .create(NewTask {
+            identity: identity.clone(),
+            extensions: vec!["http://e/1".into()],
+            event,
+            webhooks: Vec::new(),
+            request: None,
+        })
+        .await
+        .unwrap();
     identity
 }
 
@@ -344,6 +353,7 @@ async fn a_file_of_the_first_version_keeps_its_tasks() {
          ALTER TABLE tasks DROP COLUMN upstream_task;
          ALTER TABLE tasks DROP COLUMN upstream_context;
          ALTER TABLE tasks DROP COLUMN webhooks;
+         ALTER TABLE tasks DROP COLUMN extensions;
          DROP TABLE webhooks;
          DROP TABLE deliveries;
          DROP TABLE attempts;

@@ -32,6 +32,11 @@ pub trait Agent: Send + Sync + 'static {
     /// Its own card, as it would serve it itself.
     fn card(&self) -> Arc<AgentCard>;
 
+    /// Whether the card is its own word, and not what is said in its place as long as it has shown none.
+    fn has_shown_card(&self) -> bool {
+        true
+    }
+
     /// Why it takes no tasks now, in words for an operator; none: it takes them, as far as is known.
     fn problem(&self) -> Option<String> {
         None
@@ -78,6 +83,8 @@ pub struct Turn {
     pub metadata: Option<Struct>,
     /// Media types the caller can take; empty: any.
     pub accepted_output_modes: Vec<String>,
+    /// Extensions that are active for the turn: their URIs.
+    pub extensions: Vec<String>,
     /// The task and its conversation as the agent knows them. The task id is empty until the agent has named it; the
     /// context id is the one to use with this agent, always set.
     pub upstream: Upstream,
@@ -98,6 +105,8 @@ pub struct Cancel {
     pub sent: bool,
     /// What the caller sent beside the request.
     pub metadata: Option<Struct>,
+    /// As in [`Turn`].
+    pub extensions: Vec<String>,
 }
 
 /// What an agent reports. Ids of tasks and contexts within messages and artifacts are the agent's; the engine maps them.

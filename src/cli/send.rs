@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use owo_colors::OwoColorize as _;
+use tonic::Request;
 
 use super::{
     Exit,
@@ -59,6 +60,9 @@ pub(super) struct SendArgs {
     /// The task's metadata: KEY=TEXT or KEY:=JSON; may be repeated
     #[arg(long, value_name = "KEY=TEXT", value_parser = parse_metadata)]
     metadata: Vec<(String, Value)>,
+    /// Ask for an extension of A2A by its URI; may be repeated
+    #[arg(long, value_name = "URI", value_parser = parse_extension)]
+    extension: Vec<String>,
     /// Fail the task if it takes longer, such as 90s or 10m [default: the gateway's setting]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -77,9 +81,25 @@ pub(super) struct SendArgs {
     pub(super) target: Target,
 }
 
+/// The request with what asks for extensions.
+fn asking_for<T>(extensions: &[String], request: T) -> Result<Request<T>, Failure> {
+    let mut request = Request::new(request);
+    if !extensions.is_empty() {
+        let value = extensions.join(", ").parse();
+        let value = value.map_err(|_| Failure::Usage("--extension must be ASCII text".to_owned()))?;
+        request.metadata_mut().insert("a2a-extensions", value);
+    }
+    Ok(request)
+}
+
+fn parse_extension(text: &str) -> Result<String, String> {
+    let is_uri = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    if is_uri { Ok(text.to_owned()) } else { Err("must be a URI, without blanks and commas".to_owned()) }
+}
+
 /// Sends a message and shows what comes of it.
 pub(super) async fn send(args: SendArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let request = request(&args)?;
+    let request = asking_for(&args.extension, request(&args)?)?;
     let mut gateway = Gateway::connect(&args.target).await?;
     let answer = gateway.client.submit_task(request).await;
     let record = answer.map_err(|status| gateway.refused("send the message", status))?.into_inner();
@@ -269,6 +289,17 @@ mod tests {
     fn built(arguments: &[&str]) -> SubmitTaskRequest {
         let line = Line::try_parse_from(std::iter::once(&"send").chain(arguments)).unwrap();
         request(&line.args).unwrap()
+    }
+
+    #[test]
+    fn extensions_are_asked_for_in_metadata() {
+        let line = Line::try_parse_from(["send", "hi", "--extension", "http://e/1", "--extension", "urn:2"]).unwrap();
+        let request = asking_for(&line.args.extension, ()).unwrap();
+        assert_eq!(request.metadata().get("a2a-extensions").unwrap(), "http://e/1, urn:2");
+        assert!(asking_for(&[], ()).unwrap().metadata().is_empty());
+        for uri in ["", "two words", "a,b", "é"] {
+            assert!(Line::try_parse_from(["send", "hi", "--extension", uri]).is_err(), "{uri:?}");
+        }
     }
 
     #[test]

@@ -382,6 +382,7 @@ impl Runner {
             message,
             metadata,
             accepted_output_modes: self.log.identity.output_modes.clone(),
+            extensions: self.log.extensions.clone(),
             upstream,
             resumed,
             queued,
@@ -494,7 +495,8 @@ impl Runner {
         if upstream.context_id.is_empty() {
             upstream.context_id.clone_from(&self.context);
         }
-        let cancel = Cancel { task: self.log.task.clone(), upstream, sent: self.log.dispatched, metadata };
+        let extensions = self.log.extensions.clone();
+        let cancel = Cancel { task: self.log.task.clone(), upstream, sent: self.log.dispatched, metadata, extensions };
         let problem = match tokio::time::timeout(CANCEL_PATIENCE, self.entry.agent.cancel(cancel)).await {
             Ok(Ok(updates)) => return Ok(updates),
             Ok(Err(error)) => error.text,

@@ -13,6 +13,7 @@ use super::{
     hub::Subscription,
     millis, now,
     reply::{Claim, Told},
+    roster::AgentEntry,
     run::{Start, Work},
     watch::{Until, Watch},
     webhooks::{self, NewWebhook, Place, StoredWebhook},
@@ -24,7 +25,7 @@ use crate::{
         well_known::{Struct, Timestamp},
     },
     store::{Append, Identity, NewTask, Receipt, Request, Stored},
-    task::{self, Dialect, Event, Record, TaskId, Upstream, cut_history, state, validate::Violations},
+    task::{self, Dialect, Event, Record, TaskId, Upstream, cut_history, extensions, state, validate::Violations},
 };
 
 /// A message to act on.
@@ -38,6 +39,8 @@ pub struct Submit {
     pub metadata: Option<Struct>,
     /// Media types the caller can take; empty: any.
     pub accepted_output_modes: Vec<String>,
+    /// Extensions that the caller asks for, besides those that the message says it uses: their URIs.
+    pub extensions: Vec<String>,
     /// How long the task may take; none: the setting.
     pub timeout: Option<Duration>,
     /// Webhooks to store with the task, of scope `Submitted` or `Inline`.
@@ -106,6 +109,7 @@ fn validate(submit: &Submit) -> Result<()> {
 
 async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<Submitted> {
     let entry = inner.roster.find(&submit.agent)?;
+    let extensions = negotiate(&entry, &submit)?;
     let now = now();
     let request = request(inner, &submit, &entry.name, now);
     let Submit { mut message, metadata, accepted_output_modes, timeout, webhooks, dialect, reply, .. } = submit;
@@ -143,7 +147,8 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
     let made = webhooks.into_iter().map(|new| webhooks::make(caller, new, &place));
     let stored_webhooks = made.collect::<Result<Vec<_>>>()?;
     let webhooks = stored_webhooks.iter().map(|stored| stored.webhook.clone()).collect();
-    let receipt = inner.store.create(NewTask { identity: identity.clone(), event, webhooks, request }).await?;
+    let new = NewTask { identity: identity.clone(), extensions: extensions.clone(), event, webhooks, request };
+    let receipt = inner.store.create(new).await?;
     if let Receipt::Replayed(first) = receipt {
         return replayed(inner, caller, first).await;
     }
@@ -157,6 +162,7 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         unfolded: 0,
         dispatched: false,
         upstream: Upstream::default(),
+        extensions,
         hidden: false,
     };
     let claim = (reply == Reply::Message).then(|| Claim::new(true));
@@ -193,6 +199,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             }
         }
         check_takes_message(&stored, &submit)?;
+        let extensions = negotiate(&entry, &submit)?;
         let (message, append) = next_turn(&stored, &submit, now);
         let events = append.events.clone();
         let place = Place::of(&stored.identity);
@@ -201,14 +208,16 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             stored_webhooks.push(webhooks::prepare(inner, caller, new, &place).await?);
         }
         let webhooks = stored_webhooks.iter().map(|stored| stored.webhook.clone()).collect();
-        match inner.store.append(Append { request, webhooks, dispatched: Some(false), ..append }).await {
+        let changed = (extensions != stored.extensions).then(|| extensions.clone());
+        let append = Append { request, webhooks, dispatched: Some(false), extensions: changed, ..append };
+        match inner.store.append(append).await {
             Ok(Receipt::Written) => {}
             Ok(Receipt::Replayed(first)) => return replayed(inner, caller, first).await,
             // Another message or a cancel came first: look again.
             Err(error) if error.kind() == ErrorKind::Conflict => continue,
             Err(error) => return Err(error),
         }
-        let stored = with(stored, &events);
+        let stored = Stored { extensions, ..with(stored, &events) };
         let record = stored.clone().into_record();
         let claim = (submit.reply == Reply::Message).then(|| Claim::new(false));
         let metadata = submit.metadata.clone();
@@ -224,6 +233,16 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             claim: claim.map(Told::new),
         });
     }
+}
+
+/// The extensions that are active for a turn: those that the caller asks for and the agent's card declares. They are no
+/// more than asked for as long as the agent has shown no card: it ignores what it does not know.
+///
+/// # Errors
+/// `ExtensionSupportRequired`.
+fn negotiate(entry: &AgentEntry, submit: &Submit) -> Result<Vec<String>> {
+    let asked = extensions::union(&submit.extensions, &submit.message.extensions);
+    if entry.agent.has_shown_card() { extensions::negotiate(&entry.agent.card(), asked) } else { Ok(asked) }
 }
 
 /// The task after the events of its next turn.
@@ -318,6 +337,10 @@ fn request(inner: &Inner, submit: &Submit, agent: &Arc<str>, now: i64) -> Option
     add(&submit.metadata.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default());
     add(submit.accepted_output_modes.join("\n").as_bytes());
     add(&submit.timeout.map_or(-1, millis).to_be_bytes());
+    // Only where there are any: digests of earlier releases stay good.
+    if !submit.extensions.is_empty() {
+        add(submit.extensions.join("\n").as_bytes());
+    }
     for field in submit.webhooks.iter().flat_map(NewWebhook::content) {
         add(field.as_bytes());
     }

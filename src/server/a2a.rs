@@ -18,6 +18,7 @@ use crate::{
         },
         well_known::Timestamp,
     },
+    server::extensions::Extensions,
     task::{Dialect, Event, Record, TaskId, completed_with, cut_history, state, validate::Violations},
 };
 
@@ -32,6 +33,8 @@ pub struct Origin {
     pub request_id: String,
     /// The agent that the request's path or metadata names; empty: neither does.
     pub agent: String,
+    /// The extensions that it asks for; what is active is noted there.
+    pub extensions: Extensions,
 }
 
 /// The A2A operations.
@@ -84,6 +87,7 @@ impl A2a {
         let id = TaskId::parse("id", &request.id)?;
         let record = self.engine.get(&origin.caller, id, request.history_length).await?;
         self.check_agent(&agent, &record)?;
+        origin.extensions.note_task(&self.engine, &record);
         Ok(record)
     }
 
@@ -123,7 +127,9 @@ impl A2a {
             let record = self.engine.get(&origin.caller, id, Some(0)).await?;
             self.check_agent(&agent, &record)?;
         }
-        self.engine.cancel(&origin.caller, id, request.metadata).await
+        let record = self.engine.cancel(&origin.caller, id, request.metadata).await?;
+        origin.extensions.note_task(&self.engine, &record);
+        Ok(record)
     }
 
     /// Streams a task that has not settled. With `resume`, the sequence of the last event seen: what came after it,
@@ -138,6 +144,7 @@ impl A2a {
         let id = TaskId::parse("id", &request.id)?;
         let record = self.engine.get(&origin.caller, id, Some(0)).await?;
         self.check_agent(&agent, &record)?;
+        origin.extensions.note_task(&self.engine, &record);
         let from = match resume {
             Some(sequence) => From::After(sequence),
             None if has_settled(&record.task) => {
@@ -187,13 +194,16 @@ impl A2a {
             message,
             metadata: request.metadata,
             accepted_output_modes: configuration.accepted_output_modes,
+            extensions: origin.extensions.asked().to_vec(),
             timeout: None,
             webhooks: webhooks.into_iter().collect(),
             request_id: origin.request_id.clone(),
             dialect: origin.dialect,
             reply,
         };
-        self.engine.submit(&origin.caller, submit).await.map_err(in_a2a_names)
+        let submitted = self.engine.submit(&origin.caller, submit).await.map_err(in_a2a_names)?;
+        origin.extensions.note_turn(&self.engine, submitted.record());
+        Ok(submitted)
     }
 
     /// The agent that a request is for; empty: it names none.

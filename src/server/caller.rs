@@ -1,6 +1,7 @@
 //! Who asks, for which agent, and which protocol version they ask for.
 
 use http::HeaderMap;
+use url::form_urlencoded;
 
 use crate::{
     engine::Caller,
@@ -37,20 +38,27 @@ pub fn agent(metadata: &HeaderMap) -> Result<String> {
     name.map(str::to_owned).ok_or_else(|| Error::invalid(AGENT, "must be the name of an agent, in ASCII"))
 }
 
-/// The version that the request asks for, by header or query parameter; none when it does not say.
+/// The version that the request asks for, by header or, where that says nothing, by query parameter; none when neither
+/// says. Of several values, which proxies make of one, all must be spoken here, and the first counts.
 ///
 /// # Errors
 /// `VersionNotSupported` for any but 1.x and 0.3.x (A2A 1.0 section 3.6.2; a patch part is ignored).
 pub fn version(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Version>> {
-    match headers.get(VERSION) {
-        Some(value) => parse(value.to_str().unwrap_or("not ASCII")),
-        None => query.and_then(version_parameter).map_or(Ok(None), parse),
+    let mut named = None;
+    for value in headers.get_all(VERSION) {
+        for text in value.to_str().unwrap_or("not ASCII").split(',') {
+            named = named.or(parse(text)?);
+        }
     }
-}
-
-fn version_parameter(query: &str) -> Option<&str> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| name.eq_ignore_ascii_case(VERSION)).map(|(_, value)| value).next()
+    if named.is_some() {
+        return Ok(named);
+    }
+    for (name, text) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if name.eq_ignore_ascii_case(VERSION) {
+            named = named.or(parse(&text)?);
+        }
+    }
+    Ok(named)
 }
 
 fn parse(text: &str) -> Result<Option<Version>> {
@@ -126,5 +134,28 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(VERSION, "1.0".parse().unwrap());
         assert_eq!(version(&headers, Some("A2A-Version=0.3")), Ok(Some(Version::V1)));
+        headers.insert(VERSION, "".parse().unwrap());
+        assert_eq!(version(&headers, Some("A2A-VERSION=0%2E3")), Ok(Some(Version::V03)));
+        for query in ["", "A2A-Version", "A2A-Version=", "xA2A-Version=99.0"] {
+            assert_eq!(version(&headers, Some(query)), Ok(None), "{query}");
+        }
+    }
+
+    #[test]
+    fn of_several_values_all_must_be_spoken_and_the_first_counts() {
+        let lines = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(VERSION, value.parse().unwrap());
+            }
+            version(&headers, Some("A2A-Version=0.2"))
+        };
+        assert_eq!(lines(&["1.0", "0.3"]), Ok(Some(Version::V1)));
+        assert_eq!(lines(&["", "0.3, 1.0"]), Ok(Some(Version::V03)));
+        for values in [&["1.0", "99.0"][..], &["1.0,99.0"], &["", " "]] {
+            assert_eq!(lines(values).unwrap_err().kind(), ErrorKind::VersionNotSupported, "{values:?}");
+        }
+        let query = "A2A-Version=1.0&a2a-version=99.0";
+        assert!(version(&HeaderMap::new(), Some(query)).is_err());
     }
 }

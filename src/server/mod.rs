@@ -7,6 +7,7 @@ mod a2a;
 mod caller;
 mod card;
 mod cors;
+mod extensions;
 mod grpc;
 mod jsonrpc;
 mod listen;

@@ -135,6 +135,8 @@ pub struct Identity {
 pub struct NewTask {
     /// What never changes about it.
     pub identity: Arc<Identity>,
+    /// Extensions that are active for its first turn: their URIs.
+    pub extensions: Vec<String>,
     /// Event 1.
     pub event: Arc<Event>,
     /// Webhooks to store with it, which hear of event 1 already.
@@ -217,6 +219,8 @@ pub struct Append {
     pub dispatched: Option<bool>,
     /// How the agent knows the task. None: as before.
     pub upstream: Option<Upstream>,
+    /// Extensions that are active from here on. None: as before.
+    pub extensions: Option<Vec<String>>,
     /// Also note the agent's context id for later tasks of the same conversation. Only with `upstream`.
     pub note_context: bool,
     /// Hide the task from reads and lists: an agent's direct reply leaves no task behind.
@@ -240,6 +244,7 @@ impl Append {
             snapshot: None,
             dispatched: None,
             upstream: None,
+            extensions: None,
             note_context: false,
             hide: false,
             trim_to: None,
@@ -281,6 +286,8 @@ pub struct Stored {
     pub dispatched: bool,
     /// How the agent knows it.
     pub upstream: Upstream,
+    /// Extensions that are active for its turn: their URIs.
+    pub extensions: Vec<String>,
     /// Whether it is hidden from reads and lists.
     pub hidden: bool,
 }
@@ -298,6 +305,7 @@ impl Stored {
             task: self.task,
             sequence: self.sequence,
             updated: self.updated,
+            extensions: self.extensions,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod apply;
 mod event;
+pub mod extensions;
 mod id;
 pub mod signature;
 pub mod state;
@@ -51,4 +52,6 @@ pub struct Record {
     pub updated: i64,
     /// When it will be failed unless settled: milliseconds since 1970 UTC.
     pub deadline: Option<i64>,
+    /// Extensions that are active for its turn: their URIs.
+    pub extensions: Vec<String>,
 }

@@ -22,13 +22,18 @@ fn is_rpc(interface: Interface) -> bool {
     interface.0 == "JSONRPC"
 }
 
+/// What every call asks for.
+fn extensions() -> Vec<String> {
+    vec!["http://e/1".into(), "not\na header".into(), "http://e/2".into()]
+}
+
 fn request() -> SendMessageRequest {
     let part = Part { content: Some(Content::Text("hi".into())), ..Part::default() };
     let message = Message {
         message_id: "m-1".into(),
         role: Role::User.into(),
         parts: vec![part],
-        extensions: vec!["http://e/1".into(), "not\na header".into(), "http://e/2".into()],
+        extensions: vec!["http://of-the-message".into()],
         ..Message::default()
     };
     let configuration = SendMessageConfiguration { return_immediately: true, ..SendMessageConfiguration::default() };
@@ -129,6 +134,13 @@ fn stream(interface: Interface, events: &[Value]) -> Response {
 
 /// Checks the form of a request and gives what it holds: a JSON-RPC request's params, or the body.
 fn asked(interface: Interface, seen: &Seen, method: &str, rest: &str) -> Value {
+    let extensions = "http://e/1, http://e/2";
+    let expected = match interface.1 {
+        Dialect::V1 => (extensions, ""),
+        Dialect::V03 => ("", extensions),
+        Dialect::Praison => ("", ""),
+    };
+    assert_eq!((seen.header("a2a-extensions"), seen.header("x-a2a-extensions")), expected);
     assert_eq!(seen.header("user-agent"), concat!("a2a-gateway/", env!("CARGO_PKG_VERSION")));
     assert_eq!(seen.header("accept"), "application/json, text/event-stream");
     assert_eq!(seen.header("a2a-version"), if interface.1 == Dialect::V1 { "1.0" } else { "" });
@@ -157,13 +169,6 @@ fn checked(task: &Task) {
 
 fn check_sent(interface: Interface, seen: &Seen, method: &str, rest: &str) {
     let sent = asked(interface, seen, method, rest);
-    let extensions = "http://e/1, http://e/2";
-    let expected = match interface.1 {
-        Dialect::V1 => (extensions, ""),
-        Dialect::V03 => ("", extensions),
-        Dialect::Praison => ("", ""),
-    };
-    assert_eq!((seen.header("a2a-extensions"), seen.header("x-a2a-extensions")), expected);
     assert_eq!(sent["message"]["messageId"], "m-1");
     let (parts, role) = match interface {
         (_, Dialect::V1) => ("parts", "ROLE_USER"),
@@ -183,14 +188,14 @@ fn check_sent(interface: Interface, seen: &Seen, method: &str, rest: &str) {
 async fn a_message_is_sent_and_answered_with_a_task_or_a_message() {
     for interface in INTERFACES {
         let fake = Fake::start(move |_| whole(interface, &told(interface))).await;
-        let answer = link_to(&fake.url, interface).send(request()).await.unwrap();
+        let answer = link_to(&fake.url, interface).send(request(), &extensions()).await.unwrap();
         let Answer::Task(task) = answer else { panic!("{interface:?}: {answer:?}") };
         checked(&task);
         let rest = name(interface, "POST /message:send", "POST /v1/message:send");
         check_sent(interface, &fake.only(), name(interface, "SendMessage", "message/send"), rest);
 
         let fake = Fake::start(move |_| whole(interface, &message(interface))).await;
-        let answer = link_to(&fake.url, interface).send(request()).await.unwrap();
+        let answer = link_to(&fake.url, interface).send(request(), &extensions()).await.unwrap();
         let Answer::Message(message) = answer else { panic!("{interface:?}: {answer:?}") };
         assert_eq!((message.message_id.as_str(), message.role()), ("r", Role::Agent));
         assert_eq!(message.parts[0].content, Some(Content::Text("hello".into())));
@@ -207,7 +212,7 @@ async fn a_stream_gives_its_events() {
         })
         .await;
         let link = link_to(&fake.url, interface);
-        let mut events: Vec<Event> = link.stream(request()).await.unwrap().try_collect().await.unwrap();
+        let mut events: Vec<Event> = link.stream(request(), &extensions()).await.unwrap().try_collect().await.unwrap();
         if interface.1 != Dialect::Praison {
             let Event::Task(task) = events.remove(0) else { panic!("{interface:?}: no task") };
             checked(&task);
@@ -228,7 +233,7 @@ async fn an_answer_instead_of_a_stream_is_a_stream_of_one() {
     for interface in INTERFACES {
         let fake = Fake::start(move |_| whole(interface, &message(interface))).await;
         let link = link_to(&fake.url, interface);
-        let events: Vec<Event> = link.stream(request()).await.unwrap().try_collect().await.unwrap();
+        let events: Vec<Event> = link.stream(request(), &extensions()).await.unwrap().try_collect().await.unwrap();
         assert!(matches!(&events[..], [Event::Message(message)] if message.message_id == "r"), "{events:?}");
     }
 }
@@ -238,7 +243,7 @@ async fn a_task_is_read() {
     for interface in INTERFACES {
         for history in [true, false] {
             let fake = Fake::start(move |_| whole(interface, &task(interface))).await;
-            checked(&link_to(&fake.url, interface).get(ID, history).await.unwrap());
+            checked(&link_to(&fake.url, interface).get(ID, history, &extensions()).await.unwrap());
             let rest = match (interface.1, history) {
                 (Dialect::V1, true) => format!("GET /tasks/{ENCODED}"),
                 (Dialect::V1, false) => format!("GET /tasks/{ENCODED}?historyLength=0"),
@@ -257,7 +262,7 @@ async fn a_task_is_read() {
 async fn a_task_is_subscribed_to() {
     for interface in INTERFACES {
         let fake = Fake::start(move |_| stream(interface, &[told(interface), status_update(interface)])).await;
-        let events = link_to(&fake.url, interface).subscribe(ID).await;
+        let events = link_to(&fake.url, interface).subscribe(ID, &extensions()).await;
         if interface.1 == Dialect::Praison {
             let error = events.err().unwrap();
             assert!(matches!(error, CallError::Refused { kind: Some(ErrorKind::UnsupportedOperation), .. }), "{error}");
@@ -283,7 +288,7 @@ async fn a_task_is_canceled() {
     let metadata = || -> Struct { serde_json::from_value(json!({"why": "late"})).unwrap() };
     for interface in INTERFACES {
         let fake = Fake::start(move |_| whole(interface, &task(interface))).await;
-        checked(&link_to(&fake.url, interface).cancel(ID, Some(metadata())).await.unwrap());
+        checked(&link_to(&fake.url, interface).cancel(ID, Some(metadata()), &extensions()).await.unwrap());
         let rest = match interface.1 {
             Dialect::V1 => format!("POST /tasks/{ENCODED}:cancel"),
             _ => format!("POST /v1/tasks/{ENCODED}:cancel"),
@@ -313,7 +318,8 @@ async fn rest_subscribes_by_the_other_method_when_one_is_not_served() {
                 }
             })
             .await;
-            let events: Vec<_> = link_to(&fake.url, interface).subscribe(ID).await.unwrap().collect().await;
+            let events: Vec<_> =
+                link_to(&fake.url, interface).subscribe(ID, &extensions()).await.unwrap().collect().await;
             assert!(matches!(&events[..], [Ok(Event::StatusUpdate(_))]), "{events:?}");
             assert_eq!(fake.seen().len(), 2);
         }
@@ -322,7 +328,7 @@ async fn rest_subscribes_by_the_other_method_when_one_is_not_served() {
     let error = json!({"error": {"code": 404, "message": "no", "details": [
         {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "TASK_NOT_FOUND", "domain": "a2a-protocol.org"}]}});
     let fake = Fake::start(move |_| json_answer(404, &error)).await;
-    let refused = link_to(&fake.url, ("HTTP+JSON", Dialect::V1)).subscribe(ID).await.err();
+    let refused = link_to(&fake.url, ("HTTP+JSON", Dialect::V1)).subscribe(ID, &extensions()).await.err();
     assert_eq!(refused, Some(CallError::Refused { kind: Some(ErrorKind::TaskNotFound), text: "no".into() }));
     assert_eq!(fake.seen().len(), 1);
 }
@@ -340,7 +346,7 @@ async fn bases_and_tenants_are_part_of_rest_paths() {
         let fake = Fake::start(move |_| whole(interface, &told(interface))).await;
         let mut offer = crate::fake::offer(&format!("{}{base}", fake.url), interface);
         offer.tenant = tenant.into();
-        crate::fake::link_of(&offer).send(request()).await.unwrap();
+        crate::fake::link_of(&offer).send(request(), &[]).await.unwrap();
         assert_eq!(fake.only().path, expected);
         assert!(fake.only().body.get("tenant").is_none());
     }
@@ -358,11 +364,11 @@ async fn a_tenant_is_sent_with_every_jsonrpc_request_of_1_0() {
         let mut offer = crate::fake::offer(&fake.url, interface);
         offer.tenant = "acme".into();
         let link = crate::fake::link_of(&offer);
-        link.send(request()).await.unwrap();
-        drop(link.stream(request()).await.unwrap());
-        link.get(ID, true).await.unwrap();
-        drop(link.subscribe(ID).await.unwrap());
-        link.cancel(ID, None).await.unwrap();
+        link.send(request(), &extensions()).await.unwrap();
+        drop(link.stream(request(), &extensions()).await.unwrap());
+        link.get(ID, true, &extensions()).await.unwrap();
+        drop(link.subscribe(ID, &extensions()).await.unwrap());
+        link.cancel(ID, None, &extensions()).await.unwrap();
         let tenants: Vec<_> =
             fake.seen().iter().map(|seen| seen.body["params"]["tenant"].as_str().map(str::to_owned)).collect();
         assert_eq!(tenants, vec![expected.map(str::to_owned); 5]);
@@ -408,7 +414,7 @@ async fn errors_of_the_agent_keep_their_meaning() {
     ] {
         let answer = body.clone();
         let fake = Fake::start(move |_| json_answer(status, &answer)).await;
-        let refused = link_to(&fake.url, interface).cancel(ID, None).await.unwrap_err();
+        let refused = link_to(&fake.url, interface).cancel(ID, None, &extensions()).await.unwrap_err();
         assert_eq!(refused, CallError::Refused { kind, text: "m".into() }, "{interface:?} {status} {body}");
     }
 }
@@ -421,7 +427,8 @@ async fn an_error_in_a_stream_ends_it() {
         for frame in [format!("data: {wrapped}\n\n"), format!("event: error\ndata: {error}\n\n")] {
             let event = status_update(interface);
             let fake = Fake::start(move |_| sse(format!("data: {event}\n\n{frame}data: {event}\n\n"))).await;
-            let events: Vec<_> = link_to(&fake.url, interface).stream(request()).await.unwrap().collect().await;
+            let events: Vec<_> =
+                link_to(&fake.url, interface).stream(request(), &extensions()).await.unwrap().collect().await;
             let refused = CallError::Refused { kind: Some(ErrorKind::TaskNotFound), text: "gone".into() };
             assert!(matches!(&events[0], Ok(Event::StatusUpdate(_))), "bare events are read too: {:?}", events[0]);
             assert_eq!(events[1..], [Err(refused)]);
@@ -441,7 +448,7 @@ async fn headers_of_the_settings_are_sent_and_win() {
         header("User-Agent", "me"),
         header("A2A-Version", "1.1"),
     ];
-    link_with(&settings, interface).get(ID, true).await.unwrap();
+    link_with(&settings, interface).get(ID, true, &[]).await.unwrap();
     let seen = fake.only();
     let keys: Vec<_> = seen.headers.get_all("x-api-key").iter().collect();
     assert_eq!(keys, ["k", "l"]);

@@ -31,14 +31,14 @@ fn at_once() -> SendMessageRequest {
 /// The errors of every call that the interface has.
 async fn errors(link: &dyn Link, interface: Interface) -> Vec<CallError> {
     let mut errors = vec![
-        link.send(at_once()).await.unwrap_err(),
-        link.send(SendMessageRequest::default()).await.unwrap_err(),
-        link.stream(at_once()).await.err().unwrap(),
-        link.get("t", true).await.unwrap_err(),
-        link.cancel("t", None).await.unwrap_err(),
+        link.send(at_once(), &[]).await.unwrap_err(),
+        link.send(SendMessageRequest::default(), &[]).await.unwrap_err(),
+        link.stream(at_once(), &[]).await.err().unwrap(),
+        link.get("t", true, &[]).await.unwrap_err(),
+        link.cancel("t", None, &[]).await.unwrap_err(),
     ];
     if interface.1 != Dialect::Praison {
-        errors.push(link.subscribe("t").await.err().unwrap());
+        errors.push(link.subscribe("t", &[]).await.err().unwrap());
     }
     errors
 }
@@ -85,10 +85,10 @@ async fn an_agent_that_hangs_is_given_up() {
     for interface in INTERFACES {
         let link = link_to(&url, interface);
         let start = Instant::now();
-        let error = link.get("t", true).await.unwrap_err();
+        let error = link.get("t", true, &[]).await.unwrap_err();
         assert!(matches!(&error, CallError::Lost(said) if said.ends_with(" within 10s")), "{error:?}");
         assert!((10..=16).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-        let error = link.send(SendMessageRequest::default()).await.unwrap_err();
+        let error = link.send(SendMessageRequest::default(), &[]).await.unwrap_err();
         assert!(matches!(&error, CallError::Lost(said) if said.ends_with(" within 20s")), "{error:?}");
         for error in errors(&*link, interface).await {
             assert!(matches!(error, CallError::Lost(_)), "{error:?}");
@@ -108,9 +108,9 @@ async fn only_a_send_that_waits_for_the_work_may_take_long() {
     })
     .await;
     let link = link_to(&url, V1);
-    assert!(link.send(SendMessageRequest::default()).await.is_ok());
-    assert!(matches!(link.send(at_once()).await, Err(CallError::Lost(_))));
-    assert!(matches!(link.get("t", true).await, Err(CallError::Lost(_))));
+    assert!(link.send(SendMessageRequest::default(), &[]).await.is_ok());
+    assert!(matches!(link.send(at_once(), &[]).await, Err(CallError::Lost(_))));
+    assert!(matches!(link.get("t", true, &[]).await, Err(CallError::Lost(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn an_answer_that_drips_is_given_up() {
         }
     })
     .await;
-    let error = link_to(&url, V1).get("t", true).await.unwrap_err();
+    let error = link_to(&url, V1).get("t", true, &[]).await.unwrap_err();
     assert!(matches!(&error, CallError::Lost(said) if said.ends_with("was not complete within 10s")), "{error:?}");
 }
 
@@ -143,7 +143,7 @@ async fn a_stream_that_breaks_off_gives_what_came_before() {
         })
         .await;
         let link = link_to(&fake.url, V1);
-        let events = if subscribes { link.subscribe("t").await } else { link.stream(at_once()).await };
+        let events = if subscribes { link.subscribe("t", &[]).await } else { link.stream(at_once(), &[]).await };
         let events: Vec<_> = events.unwrap().collect().await;
         assert!(matches!(&events[..], [Ok(Event::StatusUpdate(_)), Err(CallError::Lost(_))]), "{events:?}");
     }
@@ -162,7 +162,7 @@ async fn keep_alives_count_as_sound_and_silence_ends_a_stream() {
         }))
     })
     .await;
-    let mut events = link_to(&fake.url, V1).stream(at_once()).await.unwrap();
+    let mut events = link_to(&fake.url, V1).stream(at_once(), &[]).await.unwrap();
     let start = Instant::now();
     assert!(matches!(events.next().await, Some(Ok(Event::StatusUpdate(_)))));
     assert!(start.elapsed() >= Duration::from_secs(60));
@@ -187,7 +187,7 @@ async fn what_is_not_a2a_is_malformed() {
     for interface in INTERFACES {
         for data in ["garbage", "[1]", "{\"result\": {\"task\": 7}}"] {
             let fake = Fake::start(move |_| sse(format!("data: {data}\n\ndata: {data}\n\n"))).await;
-            let events: Vec<_> = link_to(&fake.url, interface).stream(at_once()).await.unwrap().collect().await;
+            let events: Vec<_> = link_to(&fake.url, interface).stream(at_once(), &[]).await.unwrap().collect().await;
             assert!(matches!(&events[..], [Err(CallError::Malformed(_))]), "{interface:?} {data}: {events:?}");
         }
     }
@@ -231,7 +231,7 @@ async fn an_answer_that_is_too_large_is_not_read() {
     .await;
 
     let fake = Fake::start(|_| sse(format!("{WORKING}data: {}\n\n{WORKING}", "x".repeat(20_000)))).await;
-    let events: Vec<_> = link_to(&fake.url, V1).stream(at_once()).await.unwrap().collect().await;
+    let events: Vec<_> = link_to(&fake.url, V1).stream(at_once(), &[]).await.unwrap().collect().await;
     let [Ok(Event::StatusUpdate(_)), Err(CallError::Malformed(said))] = &events[..] else { panic!("{events:?}") };
     assert!(said.ends_with("larger than 10000 bytes"), "{said}");
 }
@@ -308,7 +308,7 @@ async fn redirects_stay_within_the_origin() {
         }
     })
     .await;
-    let task: Task = link_with(&with_secret(&fake.url), V1).get("t", true).await.unwrap();
+    let task: Task = link_with(&with_secret(&fake.url), V1).get("t", true, &[]).await.unwrap();
     assert_eq!(task.id, "t");
     let paths: Vec<_> = fake.seen().into_iter().map(|seen| seen.path).collect();
     assert_eq!(paths, ["/", "/there?x=1"]);
@@ -322,7 +322,7 @@ async fn redirects_that_lead_nowhere_are_refused() {
         (307, "http://[", "(HTTP 307) to what is no URL"),
     ] {
         let fake = Fake::start(move |_| redirect(status, to)).await;
-        let error = link_to(&fake.url, V1).get("t", true).await.unwrap_err();
+        let error = link_to(&fake.url, V1).get("t", true, &[]).await.unwrap_err();
         let CallError::Refused { kind: None, text } = &error else { panic!("{error:?}") };
         assert!(text.ends_with(&why.replace("{}", &fake.url)), "{text}");
         assert_eq!(fake.seen().len(), if to == "/again" { 6 } else { 1 });

@@ -96,7 +96,13 @@ impl Rig {
     }
 
     async fn create(&self, identity: &Arc<Identity>, webhooks: Vec<Webhook>) -> Result<Receipt, Error> {
-        let new = NewTask { identity: identity.clone(), event: submitted(identity), webhooks, request: None };
+        let new = NewTask {
+            identity: identity.clone(),
+            extensions: Vec::new(),
+            event: submitted(identity),
+            webhooks,
+            request: None,
+        };
         self.store.create(new).await
     }
 

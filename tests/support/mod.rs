@@ -139,6 +139,7 @@ pub fn submit(text: &str) -> Submit {
         message: message(text),
         metadata: None,
         accepted_output_modes: Vec::new(),
+        extensions: Vec::new(),
         timeout: None,
         webhooks: Vec::new(),
         request_id: String::new(),

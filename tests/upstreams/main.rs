@@ -6,6 +6,7 @@
 mod cancels;
 #[path = "../door/mod.rs"]
 mod door;
+mod extensions;
 mod floods;
 mod later;
 mod limits;

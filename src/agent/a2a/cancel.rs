@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Asks the agent to cancel. The updates are what it has come to: canceled, or what it had settled before.
 pub async fn cancel(inner: Arc<Inner>, cancel: Cancel) -> Result<Vec<Update>, AgentError> {
-    let Cancel { task, upstream, sent, metadata } = cancel;
+    let Cancel { task, upstream, sent, metadata, extensions } = cancel;
     if upstream.task_id.is_empty() {
         // Dropping the call was all that can be done.
         let unnamed = "it had not named the task yet, so that it could not be told";
@@ -32,12 +32,12 @@ pub async fn cancel(inner: Arc<Inner>, cancel: Cancel) -> Result<Vec<Update>, Ag
         let route = inner.connection.route(until).await.map_err(AgentError::failed)?;
         let id = upstream.task_id.clone();
         let mut mirror = Mirror::new(&task, upstream, "", false);
-        let answer = inner.call(&route, "CancelTask", route.link.cancel(&id, metadata)).await;
+        let answer = inner.call(&route, "CancelTask", route.link.cancel(&id, metadata, &extensions)).await;
         match answer {
-            Ok(answer) => settled(&inner, &route, &mut mirror, answer, &id).await,
+            Ok(answer) => settled(&inner, &route, &mut mirror, answer, (&id, &extensions)).await,
             // It may have settled meanwhile.
             Err(CallError::Refused { kind: Some(ErrorKind::TaskNotCancelable), text }) => {
-                match inner.call(&route, "GetTask", route.link.get(&id, true)).await {
+                match inner.call(&route, "GetTask", route.link.get(&id, true, &extensions)).await {
                     Ok(now) if has_settled(&now) => Ok(mirror.snapshot(now, Snapshot::Again)),
                     _ => Err(AgentError::failed(text)),
                 }
@@ -57,7 +57,7 @@ async fn settled(
     route: &Route,
     mirror: &mut Mirror,
     mut task: Task,
-    id: &str,
+    (id, extensions): (&str, &[String]),
 ) -> Result<Vec<Update>, AgentError> {
     let mut updates = Vec::new();
     let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -69,7 +69,7 @@ async fn settled(
         }
         pauses.pause().await;
         task = inner
-            .call(route, "GetTask", route.link.get(id, true))
+            .call(route, "GetTask", route.link.get(id, true, extensions))
             .await
             .map_err(|error| AgentError::failed(error.to_string()))?;
     }

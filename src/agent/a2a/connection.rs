@@ -47,6 +47,8 @@ pub struct Route {
 #[derive(Clone)]
 struct Known {
     card: Arc<AgentCard>,
+    /// Whether the card is the agent's, and not a placeholder.
+    shown: bool,
     route: Result<Route, String>,
 }
 
@@ -74,7 +76,11 @@ impl Connection {
         Client::new(&settings)?;
         let card = Arc::new(placeholder(&settings.name));
         let shared = Arc::new(Shared {
-            known: watch::Sender::new(Known { card, route: Err("it has not been reached yet".to_owned()) }),
+            known: watch::Sender::new(Known {
+                card,
+                shown: false,
+                route: Err("it has not been reached yet".to_owned()),
+            }),
             settings: watch::Sender::new(Arc::new(settings)),
             bell: Notify::new(),
             unreached: Mutex::default(),
@@ -104,7 +110,7 @@ impl Connection {
             offer: Offer { dialect, ..offer },
         });
         let shared = Arc::new(Shared {
-            known: watch::Sender::new(Known { card, route }),
+            known: watch::Sender::new(Known { card, shown: false, route }),
             settings: watch::Sender::new(settings),
             bell: Notify::new(),
             unreached: Mutex::default(),
@@ -134,6 +140,11 @@ impl Connection {
 
     pub fn card(&self) -> Arc<AgentCard> {
         self.shared.known.borrow().card.clone()
+    }
+
+    /// Whether the card is the agent's own.
+    pub fn has_shown_card(&self) -> bool {
+        self.shared.known.borrow().shown
     }
 
     /// Why the agent takes no tasks now.
@@ -276,9 +287,9 @@ impl Keeper {
         }
         let card = fetched.map_or_else(|| Arc::new(placeholder(name)), |fetched| Arc::new(fetched.card.card.clone()));
         self.shared.known.send_if_modified(|known| {
-            let same = *known.card == *card && route_is_kept(&known.route, &route);
+            let same = *known.card == *card && known.shown == fetched.is_some() && route_is_kept(&known.route, &route);
             if !same {
-                *known = Known { card, route };
+                *known = Known { card, shown: fetched.is_some(), route };
             }
             !same
         });

@@ -29,7 +29,7 @@ use crate::{
         a2a_v03 as v03,
         well_known::Struct,
     },
-    task::Dialect,
+    task::{Dialect, extensions::is_uri},
     wire::v03::{FileBytes, decode, encode, name},
 };
 
@@ -196,11 +196,10 @@ impl GrpcLink {
         }
     }
 
-    /// A request with the extensions that its message uses.
+    /// A request that asks for extensions.
     fn request<Q>(&self, request: Q, extensions: &[String]) -> Request<Q> {
         let mut request = Request::new(request);
-        let sendable = |uri: &&str| !uri.is_empty() && uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-        let uris: Vec<&str> = extensions.iter().map(String::as_str).filter(sendable).collect();
+        let uris: Vec<&str> = extensions.iter().map(String::as_str).filter(|uri| is_uri(uri)).collect();
         if let Ok(value) = MetadataValue::try_from(uris.join(", "))
             && !uris.is_empty()
         {
@@ -211,104 +210,122 @@ impl GrpcLink {
     }
 
     /// A message to send, as 1.0 has it.
-    fn message_v1(&self, mut request: SendMessageRequest) -> Request<SendMessageRequest> {
+    fn message_v1(&self, mut request: SendMessageRequest, extensions: &[String]) -> Request<SendMessageRequest> {
         request.tenant.clone_from(&self.tenant);
-        let extensions = request.message.as_ref().map(|message| message.extensions.clone()).unwrap_or_default();
-        self.request(request, &extensions)
+        self.request(request, extensions)
     }
 
     /// A message to send, as 0.3 has it.
-    fn message_v03(&self, request: SendMessageRequest) -> Request<v03::SendMessageRequest> {
-        let extensions = request.message.as_ref().map(|message| message.extensions.clone()).unwrap_or_default();
-        self.request(encode::send(request, FileBytes::default()), &extensions)
+    fn message_v03(&self, request: SendMessageRequest, extensions: &[String]) -> Request<v03::SendMessageRequest> {
+        self.request(encode::send(request, FileBytes::default()), extensions)
     }
 
-    async fn send_message(&self, request: SendMessageRequest) -> Result<Answer, CallError> {
+    async fn send_message(&self, request: SendMessageRequest, extensions: &[String]) -> Result<Answer, CallError> {
         let at_once = request.configuration.as_ref().is_some_and(|it| it.return_immediately);
         let limit = if at_once { self.limits.request } else { self.limits.idle };
         let answer = match self.version {
             Version::V1 => {
-                let request = self.message_v1(request);
+                let request = self.message_v1(request, extensions);
                 self.unary::<_, v1::SendMessageResponse>(methods_v1::SEND, request, limit).await?.payload
             }
             Version::V03 => {
-                let request = self.message_v03(request);
+                let request = self.message_v03(request, extensions);
                 decode::sent(self.unary(methods_v03::SEND, request, limit).await?)
             }
         };
         answer.ok_or_else(|| CallError::Malformed("the agent answered with neither a task nor a message".to_owned()))
     }
 
-    async fn stream_message(&self, request: SendMessageRequest) -> Result<Events, CallError> {
+    async fn stream_message(&self, request: SendMessageRequest, extensions: &[String]) -> Result<Events, CallError> {
         match self.version {
-            Version::V1 => self.events(methods_v1::STREAM, self.message_v1(request), event_v1).await,
-            Version::V03 => self.events(methods_v03::STREAM, self.message_v03(request), decode::event).await,
+            Version::V1 => self.events(methods_v1::STREAM, self.message_v1(request, extensions), event_v1).await,
+            Version::V03 => {
+                self.events(methods_v03::STREAM, self.message_v03(request, extensions), decode::event).await
+            }
         }
     }
 
-    async fn get_task(&self, id: &str, history: bool) -> Result<Task, CallError> {
+    async fn get_task(&self, id: &str, history: bool, extensions: &[String]) -> Result<Task, CallError> {
         let limit = self.limits.request;
         match self.version {
             Version::V1 => {
                 let history_length = if history { None } else { Some(0) };
                 let request = v1::GetTaskRequest { tenant: self.tenant.clone(), id: id.to_owned(), history_length };
-                self.unary(methods_v1::GET, self.request(request, &[]), limit).await
+                self.unary(methods_v1::GET, self.request(request, extensions), limit).await
             }
             Version::V03 => {
                 // 0.3 cannot ask for a task without its history: 0 means all of it.
                 let request = v03::GetTaskRequest { name: name::task(id), history_length: 0 };
-                self.unary(methods_v03::GET, self.request(request, &[]), limit).await.map(decode::task)
+                self.unary(methods_v03::GET, self.request(request, extensions), limit).await.map(decode::task)
             }
         }
     }
 
-    async fn subscribe_to_task(&self, id: &str) -> Result<Events, CallError> {
+    async fn subscribe_to_task(&self, id: &str, extensions: &[String]) -> Result<Events, CallError> {
         match self.version {
             Version::V1 => {
                 let request = v1::SubscribeToTaskRequest { tenant: self.tenant.clone(), id: id.to_owned() };
-                self.events(methods_v1::SUBSCRIBE, self.request(request, &[]), event_v1).await
+                self.events(methods_v1::SUBSCRIBE, self.request(request, extensions), event_v1).await
             }
             Version::V03 => {
                 let request = v03::TaskSubscriptionRequest { name: name::task(id) };
-                self.events(methods_v03::SUBSCRIBE, self.request(request, &[]), decode::event).await
+                self.events(methods_v03::SUBSCRIBE, self.request(request, extensions), decode::event).await
             }
         }
     }
 
-    async fn cancel_task(&self, id: &str, metadata: Option<Struct>) -> Result<Task, CallError> {
+    async fn cancel_task(&self, id: &str, metadata: Option<Struct>, extensions: &[String]) -> Result<Task, CallError> {
         let limit = self.limits.request;
         match self.version {
             Version::V1 => {
                 let request = v1::CancelTaskRequest { tenant: self.tenant.clone(), id: id.to_owned(), metadata };
-                self.unary(methods_v1::CANCEL, self.request(request, &[]), limit).await
+                self.unary(methods_v1::CANCEL, self.request(request, extensions), limit).await
             }
             Version::V03 => {
                 let request = v03::CancelTaskRequest { name: name::task(id) };
-                self.unary(methods_v03::CANCEL, self.request(request, &[]), limit).await.map(decode::task)
+                self.unary(methods_v03::CANCEL, self.request(request, extensions), limit).await.map(decode::task)
             }
         }
     }
 }
 
 impl Link for GrpcLink {
-    fn send(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Answer, CallError>> {
-        Box::pin(self.send_message(request))
+    fn send<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Answer, CallError>> {
+        Box::pin(self.send_message(request, extensions))
     }
 
-    fn stream(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Events, CallError>> {
-        Box::pin(self.stream_message(request))
+    fn stream<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Events, CallError>> {
+        Box::pin(self.stream_message(request, extensions))
     }
 
-    fn get<'a>(&'a self, id: &'a str, history: bool) -> BoxFuture<'a, Result<Task, CallError>> {
-        Box::pin(self.get_task(id, history))
+    fn get<'a>(
+        &'a self,
+        id: &'a str,
+        history: bool,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
+        Box::pin(self.get_task(id, history, extensions))
     }
 
-    fn subscribe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Events, CallError>> {
-        Box::pin(self.subscribe_to_task(id))
+    fn subscribe<'a>(&'a self, id: &'a str, extensions: &'a [String]) -> BoxFuture<'a, Result<Events, CallError>> {
+        Box::pin(self.subscribe_to_task(id, extensions))
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, metadata: Option<Struct>) -> BoxFuture<'a, Result<Task, CallError>> {
-        Box::pin(self.cancel_task(id, metadata))
+    fn cancel<'a>(
+        &'a self,
+        id: &'a str,
+        metadata: Option<Struct>,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
+        Box::pin(self.cancel_task(id, metadata, extensions))
     }
 }
 

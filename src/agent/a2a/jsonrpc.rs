@@ -14,9 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    http::{
-        Call, Client, Envelope, Patience, Reply, Whole, extensions, fault_of, headers_for, is_stream, only, read_events,
-    },
+    http::{Call, Client, Envelope, Patience, Reply, Whole, fault_of, headers_for, is_stream, only, read_events},
     link::{Answer, CallError, Events, Link},
 };
 use crate::{
@@ -67,8 +65,8 @@ impl JsonRpcLink {
     }
 
     /// The answer to a call for a task.
-    async fn task(&self, body: Result<Bytes, CallError>) -> Result<Task, CallError> {
-        let (whole, result) = self.whole(body?, &[], Patience::Answer).await?;
+    async fn task(&self, body: Result<Bytes, CallError>, extensions: &[String]) -> Result<Task, CallError> {
+        let (whole, result) = self.whole(body?, extensions, Patience::Answer).await?;
         answer::task(result, self.dialect).map_err(|error| whole.not_a2a(&error))
     }
 
@@ -99,37 +97,54 @@ impl JsonRpcLink {
 }
 
 impl Link for JsonRpcLink {
-    fn send(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Answer, CallError>> {
+    fn send<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Answer, CallError>> {
         let params = request::send(&request, self.dialect, &self.tenant);
         let body = self.request(Operation::SendMessage, &params);
-        let (extensions, patience) = (extensions(&request), Patience::of(&request));
+        let patience = Patience::of(&request);
         async move {
-            let (whole, result) = self.whole(body?, &extensions, patience).await?;
+            let (whole, result) = self.whole(body?, extensions, patience).await?;
             answer::sent(result, self.dialect).map_err(|error| whole.not_a2a(&error))
         }
         .boxed()
     }
 
-    fn stream(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Events, CallError>> {
+    fn stream<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Events, CallError>> {
         let params = request::send(&request, self.dialect, &self.tenant);
         let body = self.request(Operation::SendStreamingMessage, &params);
-        let extensions = extensions(&request);
-        async move { self.events(body, &extensions).await }.boxed()
+        self.events(body, extensions).boxed()
     }
 
-    fn get<'a>(&'a self, id: &'a str, history: bool) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn get<'a>(
+        &'a self,
+        id: &'a str,
+        history: bool,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
         let length = if history { None } else { Some(0) };
         let params = request::get(id, length, self.dialect, &self.tenant);
-        self.task(self.request(Operation::GetTask, &params)).boxed()
+        self.task(self.request(Operation::GetTask, &params), extensions).boxed()
     }
 
-    fn subscribe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Events, CallError>> {
+    fn subscribe<'a>(&'a self, id: &'a str, extensions: &'a [String]) -> BoxFuture<'a, Result<Events, CallError>> {
         let params = request::subscribe(id, self.dialect, &self.tenant);
-        self.events(self.request(Operation::SubscribeToTask, &params), &[]).boxed()
+        self.events(self.request(Operation::SubscribeToTask, &params), extensions).boxed()
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, metadata: Option<Struct>) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn cancel<'a>(
+        &'a self,
+        id: &'a str,
+        metadata: Option<Struct>,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
         let params = request::cancel(id, metadata.as_ref(), self.dialect, &self.tenant);
-        self.task(self.request(Operation::CancelTask, &params)).boxed()
+        self.task(self.request(Operation::CancelTask, &params), extensions).boxed()
     }
 }

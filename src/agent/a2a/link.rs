@@ -22,24 +22,43 @@ pub use crate::proto::a2a::{send_message_response::Payload as Answer, stream_res
 /// streams and of others that have no ids leave them empty.
 pub type Events = Pin<Box<dyn Stream<Item = Result<Event, CallError>> + Send>>;
 
-/// One way to call an agent.
+/// One way to call an agent. Each call asks for `extensions`, in the header or metadata that the agent's version has for
+/// them; PraisonAI's dialect has none.
 pub trait Link: Send + Sync + 'static {
     /// `SendMessage`. With `return_immediately` the answer comes within the request timeout; without, the agent may stay
     /// silent for as long as the idle timeout says.
-    fn send(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Answer, CallError>>;
+    fn send<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Answer, CallError>>;
 
     /// `SendStreamingMessage`. Resolves when the agent has accepted or refused the request. An agent that answers with
     /// one message or task instead of a stream gives a stream of that.
-    fn stream(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Events, CallError>>;
+    fn stream<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Events, CallError>>;
 
     /// `GetTask`. `history`: whether the answer should have the task's history.
-    fn get<'a>(&'a self, id: &'a str, history: bool) -> BoxFuture<'a, Result<Task, CallError>>;
+    fn get<'a>(
+        &'a self,
+        id: &'a str,
+        history: bool,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>>;
 
     /// `SubscribeToTask`.
-    fn subscribe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Events, CallError>>;
+    fn subscribe<'a>(&'a self, id: &'a str, extensions: &'a [String]) -> BoxFuture<'a, Result<Events, CallError>>;
 
     /// `CancelTask`.
-    fn cancel<'a>(&'a self, id: &'a str, metadata: Option<Struct>) -> BoxFuture<'a, Result<Task, CallError>>;
+    fn cancel<'a>(
+        &'a self,
+        id: &'a str,
+        metadata: Option<Struct>,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>>;
 }
 
 /// Why a call failed. Texts are for callers and operators: they say what happened, without secrets.

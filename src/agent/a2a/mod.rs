@@ -68,6 +68,10 @@ impl Agent for A2aAgent {
         self.inner.connection.card()
     }
 
+    fn has_shown_card(&self) -> bool {
+        self.inner.connection.has_shown_card()
+    }
+
     fn problem(&self) -> Option<String> {
         self.inner.connection.problem()
     }

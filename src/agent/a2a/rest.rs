@@ -11,9 +11,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::{
-    http::{
-        Call, Client, Envelope, Patience, Reply, Whole, extensions, fault_of, headers_for, is_stream, only, read_events,
-    },
+    http::{Call, Client, Envelope, Patience, Reply, Whole, fault_of, headers_for, is_stream, only, read_events},
     link::{Answer, CallError, Event, Events, Link},
 };
 use crate::{
@@ -50,9 +48,9 @@ struct Request<'a> {
     patience: Patience,
 }
 
-impl Request<'_> {
-    fn new(method: Method, path: String, patience: Patience) -> Self {
-        Self { method, path, query: None, body: None, extensions: &[], patience }
+impl<'a> Request<'a> {
+    fn new(method: Method, path: String, extensions: &'a [String], patience: Patience) -> Self {
+        Self { method, path, query: None, body: None, extensions, patience }
     }
 }
 
@@ -137,36 +135,47 @@ impl RestLink {
         }
     }
 
-    async fn subscribed(&self, method: Method, id: &str) -> Result<Reply, CallError> {
-        self.open(Request::new(method, task(id, ":subscribe"), Patience::Stream)).await
+    async fn subscribed(&self, method: Method, id: &str, extensions: &[String]) -> Result<Reply, CallError> {
+        self.open(Request::new(method, task(id, ":subscribe"), extensions, Patience::Stream)).await
     }
 }
 
 impl Link for RestLink {
-    fn send(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Answer, CallError>> {
+    fn send<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Answer, CallError>> {
         async move {
-            let extensions = extensions(&request);
             let patience = Patience::of(&request);
-            let mut call = Request::new(Method::POST, "/message:send".to_owned(), patience);
-            (call.extensions, call.body) = (&extensions, Some(self.message(request)));
+            let mut call = Request::new(Method::POST, "/message:send".to_owned(), extensions, patience);
+            call.body = Some(self.message(request));
             self.one(self.open(call).await?, read_sent).await
         }
         .boxed()
     }
 
-    fn stream(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Events, CallError>> {
+    fn stream<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Events, CallError>> {
         async move {
-            let extensions = extensions(&request);
-            let mut call = Request::new(Method::POST, "/message:stream".to_owned(), Patience::Stream);
-            (call.extensions, call.body) = (&extensions, Some(self.message(request)));
+            let mut call = Request::new(Method::POST, "/message:stream".to_owned(), extensions, Patience::Stream);
+            call.body = Some(self.message(request));
             self.events(self.open(call).await?).await
         }
         .boxed()
     }
 
-    fn get<'a>(&'a self, id: &'a str, history: bool) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn get<'a>(
+        &'a self,
+        id: &'a str,
+        history: bool,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
         async move {
-            let mut call = Request::new(Method::GET, task(id, ""), Patience::Answer);
+            let mut call = Request::new(Method::GET, task(id, ""), extensions, Patience::Answer);
             // In 0.3's contract 0 means all of it.
             call.query = (!history && self.dialect == Dialect::V1).then_some(("historyLength", "0"));
             self.one(self.open(call).await?, read_task).await
@@ -174,7 +183,7 @@ impl Link for RestLink {
         .boxed()
     }
 
-    fn subscribe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Events, CallError>> {
+    fn subscribe<'a>(&'a self, id: &'a str, extensions: &'a [String]) -> BoxFuture<'a, Result<Events, CallError>> {
         // The texts and the contracts disagree about the method.
         let [first, second] = match self.dialect {
             Dialect::V1 => [Method::POST, Method::GET],
@@ -182,7 +191,7 @@ impl Link for RestLink {
         };
         let unserved = |reply: &Reply| matches!(reply.status().as_u16(), 404 | 405 | 501);
         async move {
-            let reply = self.subscribed(first, id).await?;
+            let reply = self.subscribed(first, id, extensions).await?;
             if !unserved(&reply) {
                 return self.events(reply).await;
             }
@@ -192,7 +201,7 @@ impl Link for RestLink {
                 kind.is_some_and(|kind| kind != ErrorKind::UnsupportedOperation)
             });
             if !named {
-                let reply = self.subscribed(second, id).await?;
+                let reply = self.subscribed(second, id, extensions).await?;
                 if !unserved(&reply) {
                     return self.events(reply).await;
                 }
@@ -202,9 +211,14 @@ impl Link for RestLink {
         .boxed()
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, metadata: Option<Struct>) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn cancel<'a>(
+        &'a self,
+        id: &'a str,
+        metadata: Option<Struct>,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
         async move {
-            let mut call = Request::new(Method::POST, task(id, ":cancel"), Patience::Answer);
+            let mut call = Request::new(Method::POST, task(id, ":cancel"), extensions, Patience::Answer);
             call.body = Some(match self.dialect {
                 Dialect::V1 => request::json(&request::cancel("", metadata.as_ref(), self.dialect, "")),
                 Dialect::V03 | Dialect::Praison => json!({"name": name::task(id)}).to_string().into(),

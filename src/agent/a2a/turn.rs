@@ -97,14 +97,14 @@ impl Running {
     async fn send(&mut self, route: &Route) -> Result<(), Unsent> {
         match route.mode {
             Mode::Auto | Mode::Stream => {
-                let call = route.link.stream(self.request(false));
+                let call = route.link.stream(self.request(false), &self.turn.extensions);
                 match self.inner.call(route, "SendStreamingMessage", call).await {
                     Ok(events) => self.stream(route, events).await,
                     Err(error) => self.not_streamed(route, error).await,
                 }
             }
             mode => {
-                let call = route.link.send(self.request(mode == Mode::Poll));
+                let call = route.link.send(self.request(mode == Mode::Poll), &self.turn.extensions);
                 match self.inner.call(route, "SendMessage", call).await {
                     Ok(Answer::Message(reply)) => {
                         self.emitter.emit(Update::Reply(reply)).await;
@@ -161,7 +161,8 @@ impl Running {
             return false;
         }
         let id = self.mirror.upstream.task_id.clone();
-        let Ok(task) = self.inner.call(route, "GetTask", route.link.get(&id, true)).await else { return false };
+        let call = route.link.get(&id, true, &self.turn.extensions);
+        let Ok(task) = self.inner.call(route, "GetTask", call).await else { return false };
         let settled = task.status.as_ref().is_some_and(|status| state::is_settled(status.state()));
         settled && self.show(task, Snapshot::Again).await
     }
@@ -237,7 +238,8 @@ impl Running {
             let route = self.inner.connection.route(until).await.map_err(|problem| unreachable(patience, &problem))?;
             let id = self.mirror.upstream.task_id.clone();
             let began = Instant::now();
-            let task = match self.inner.call(&route, "GetTask", route.link.get(&id, true)).await {
+            let call = route.link.get(&id, true, &self.turn.extensions);
+            let task = match self.inner.call(&route, "GetTask", call).await {
                 Ok(task) => task,
                 Err(error) => match self.not_read(error, &mut following, patience).await? {
                     Retry::Read => continue,
@@ -266,7 +268,7 @@ impl Running {
             }
             // An agent that may not have the message has nothing to say: it is read until that is clear.
             if route.dialect == Dialect::V1 && route.mode == Mode::Stream && !self.mirror.is_waiting() {
-                following.subscribe(&self.inner, &route, &id).await;
+                following.subscribe(&self.inner, &route, &id, &self.turn.extensions).await;
             }
             following.wait(&route).await;
         }
@@ -409,11 +411,11 @@ impl Following {
     }
 
     /// Subscribes to the task, unless that is so already or the agent refuses.
-    async fn subscribe(&mut self, inner: &Inner, route: &Route, id: &str) {
+    async fn subscribe(&mut self, inner: &Inner, route: &Route, id: &str, extensions: &[String]) {
         if self.bell.is_some() || self.silent || std::mem::take(&mut self.ended) {
             return;
         }
-        match inner.call(route, "SubscribeToTask", route.link.subscribe(id)).await {
+        match inner.call(route, "SubscribeToTask", route.link.subscribe(id, extensions)).await {
             Ok(events) => self.bell = Some(events),
             // Whether the task is there is for reading it to say.
             Err(error) => {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 
-use super::call::{Answer, Batches, Calls};
+use super::call::{self, Answer, Batches, Calls};
 use crate::{
     error::Result,
     proto::a2a::{
@@ -13,7 +13,7 @@ use crate::{
     },
     server::{
         a2a::{A2a, Origin, Updates},
-        caller, status,
+        status,
     },
     task::Dialect,
 };
@@ -36,15 +36,16 @@ impl A2aService {
 
     /// Answers the call of a method; none when the service has no such method.
     pub async fn answer(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
-        if let Err(error) = caller::version(request.headers(), None) {
-            return Some(status::grpc(&error).into_http());
-        }
-        let agent = match caller::agent(request.headers()) {
-            Ok(agent) => agent,
+        let origin = match call::origin(&request, Dialect::V1) {
+            Ok(origin) => origin,
             Err(error) => return Some(status::grpc(&error).into_http()),
         };
-        let caller = caller::identify(request.headers());
-        let origin = &Origin { caller, dialect: Dialect::V1, request_id: String::new(), agent };
+        let mut answer = self.answer_to(&origin, method, request).await?;
+        origin.extensions.write(answer.headers_mut());
+        Some(answer)
+    }
+
+    async fn answer_to(&self, origin: &Origin, method: &str, request: http::Request<Body>) -> Option<Answer> {
         let (a2a, calls) = (&self.a2a, &self.calls);
         Some(match method {
             "SendMessage" => {

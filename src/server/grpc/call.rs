@@ -13,7 +13,8 @@ use super::codec::Encoded;
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    server::{observe::Observation, route::COMPRESSED_FROM, status},
+    server::{a2a::Origin, caller, extensions::Extensions, observe::Observation, route::COMPRESSED_FROM, status},
+    task::Dialect,
 };
 
 /// An answer on its way out.
@@ -120,6 +121,18 @@ impl Calls {
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip)
     }
+}
+
+/// Who makes an A2A call, and how, by its metadata. The version may be in a query, too.
+///
+/// # Errors
+/// `VersionNotSupported`, and `InvalidArgument` naming the key.
+pub fn origin(request: &http::Request<Body>, dialect: Dialect) -> Result<Origin> {
+    let metadata = request.headers();
+    caller::version(metadata, request.uri().query())?;
+    let agent = caller::agent(metadata)?;
+    let extensions = Extensions::read(metadata, dialect)?;
+    Ok(Origin { caller: caller::identify(metadata), dialect, request_id: String::new(), agent, extensions })
 }
 
 /// A source of encoded answers, by the batch.

@@ -31,6 +31,8 @@ use crate::{
         a2a::{check_history_length, task_state, timestamp},
         caller,
         card::{Base, Cards},
+        extensions::Extensions,
+        status,
     },
     task::{Dialect, Event, Form, Record, TaskId, cut_history, mint, validate::duration},
 };
@@ -54,13 +56,24 @@ impl Gateway {
 
     /// Answers the call of a method; none when the service has no such method.
     pub async fn answer(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
+        // Version 1.0 is what this API counts as.
+        let extensions = match Extensions::read(request.headers(), Dialect::V1) {
+            Ok(extensions) => extensions,
+            Err(error) => return Some(status::grpc(&error).into_http()),
+        };
+        let mut answer = self.answer_to(&extensions, method, request).await?;
+        extensions.write(answer.headers_mut());
+        Some(answer)
+    }
+
+    async fn answer_to(&self, extensions: &Extensions, method: &str, request: http::Request<Body>) -> Option<Answer> {
         let asker = caller::identify(request.headers());
         let (this, by, calls, engine) = (self, &asker, &self.calls, &self.engine);
         Some(match method {
-            "SubmitTask" => calls.unary("SubmitTask", request, |q| this.submit_task(by, q)).await,
-            "GetTask" => calls.unary("GetTask", request, |q| this.get_task(by, q)).await,
+            "SubmitTask" => calls.unary("SubmitTask", request, |q| this.submit_task(by, extensions, q)).await,
+            "GetTask" => calls.unary("GetTask", request, |q| this.get_task(by, extensions, q)).await,
             "ListTasks" => calls.unary("ListTasks", request, |q| this.list_tasks(by, q)).await,
-            "CancelTask" => calls.unary("CancelTask", request, |q| this.cancel_task(by, q)).await,
+            "CancelTask" => calls.unary("CancelTask", request, |q| this.cancel_task(by, extensions, q)).await,
             "WatchTask" => calls.streaming("WatchTask", request, |q| this.watch_task(by, q)).await,
             "WatchTasks" => calls.streaming("WatchTasks", request, |q| this.watch_tasks(by, q)).await,
             "CreateWebhook" => calls.unary("CreateWebhook", request, |q| webhooks::create(engine, by, q)).await,
@@ -79,7 +92,12 @@ impl Gateway {
         })
     }
 
-    async fn submit_task(&self, caller: &Caller, request: SubmitTaskRequest) -> Result<TaskRecord> {
+    async fn submit_task(
+        &self,
+        caller: &Caller,
+        extensions: &Extensions,
+        request: SubmitTaskRequest,
+    ) -> Result<TaskRecord> {
         let wait = duration("wait", request.wait)?.filter(|wait| !wait.is_zero());
         let timeout = duration("timeout", request.timeout)?;
         check_history_length("history_length", request.history_length)?;
@@ -95,6 +113,7 @@ impl Gateway {
             message,
             metadata: request.metadata,
             accepted_output_modes: request.accepted_output_modes,
+            extensions: extensions.asked().to_vec(),
             timeout,
             webhooks: webhooks::submitted(request.webhooks)?,
             request_id: request.request_id,
@@ -102,6 +121,7 @@ impl Gateway {
             reply: Reply::Task,
         };
         let submitted = self.engine.submit(caller, submit).await?;
+        extensions.note_turn(&self.engine, submitted.record());
         let replayed = submitted.replayed();
         let webhooks = submitted.webhooks().iter().map(webhooks::stored).collect();
         let record = if wait.is_none() {
@@ -119,9 +139,11 @@ impl Gateway {
         Ok(TaskRecord { replayed, webhooks, ..task_record(record) })
     }
 
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<TaskRecord> {
+    async fn get_task(&self, caller: &Caller, extensions: &Extensions, request: GetTaskRequest) -> Result<TaskRecord> {
         let id = TaskId::parse("task_id", &request.task_id)?;
-        self.engine.get(caller, id, request.history_length).await.map(task_record)
+        let record = self.engine.get(caller, id, request.history_length).await?;
+        extensions.note_task(&self.engine, &record);
+        Ok(task_record(record))
     }
 
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse> {
@@ -143,9 +165,16 @@ impl Gateway {
         })
     }
 
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<TaskRecord> {
+    async fn cancel_task(
+        &self,
+        caller: &Caller,
+        extensions: &Extensions,
+        request: CancelTaskRequest,
+    ) -> Result<TaskRecord> {
         let id = TaskId::parse("task_id", &request.task_id)?;
-        self.engine.cancel(caller, id, request.metadata).await.map(task_record)
+        let record = self.engine.cancel(caller, id, request.metadata).await?;
+        extensions.note_task(&self.engine, &record);
+        Ok(task_record(record))
     }
 
     async fn watch_task(&self, caller: &Caller, request: WatchTaskRequest) -> Result<TaskEvents> {

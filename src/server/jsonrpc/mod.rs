@@ -68,7 +68,7 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
         }
     };
     let operations = Operations::new(&shared, door, agent, &head);
-    match envelope::body(&body, shared.settings.max_batch) {
+    let mut response = match envelope::body(&body, shared.settings.max_batch) {
         Ok(envelope::Body::One(text)) => {
             let mut out = BytesMut::new();
             match one(&operations, text, &mut seen, Streams::Allowed, &mut out).await {
@@ -90,7 +90,9 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
             seen.end(outcome(&error));
             refuse(StatusCode::OK, &error)
         }
-    }
+    };
+    operations.name_extensions(response.headers_mut());
+    response
 }
 
 /// One request of a batch. A stream is refused, so that there is always something written.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use serde_json::{Value, value::RawValue};
 
 use super::{Door, envelope::Request};
@@ -18,6 +18,7 @@ use crate::{
         a2a::{Origin, Updates},
         caller,
         card::{Base, DOOR, PRAISON_DOOR},
+        extensions::Extensions,
         request::{last_event_id, request_id},
     },
     task::{Dialect, TaskId},
@@ -51,18 +52,28 @@ pub struct Operations<'a> {
     agent: String,
     head: &'a Parts,
     base: Base,
+    extensions: Result<Extensions>,
 }
 
 impl<'a> Operations<'a> {
     /// The operations for a request with this head, whose path names `agent`; empty: nobody.
     pub fn new(shared: &'a Shared, door: Door, agent: String, head: &'a Parts) -> Self {
         let base = shared.cards.base(&head.uri, &head.headers);
-        Self { shared, door, agent, head, base }
+        // A request of the older dialects may name the header as they do; one that names none is answered as 1.0 is.
+        let extensions = Extensions::read(&head.headers, door.dialect());
+        Self { shared, door, agent, head, base, extensions }
     }
 
     /// The door that the request came through.
     pub fn door(&self) -> Door {
         self.door
+    }
+
+    /// Writes into the headers of the answer which extensions are active.
+    pub fn name_extensions(&self, headers: &mut HeaderMap) {
+        if let Ok(extensions) = &self.extensions {
+            extensions.write(headers);
+        }
     }
 
     /// How often a silent stream says that it is there.
@@ -89,7 +100,8 @@ impl<'a> Operations<'a> {
         let dialect = guess.or_else(|| marks(method.operation, params.as_ref().ok()?));
         let fallback = dialect.unwrap_or(Dialect::V03);
         let version = caller::version(&self.head.headers, self.head.uri.query());
-        let params = match version.and(params) {
+        let extensions = self.extensions.as_ref().map(drop).map_err(Clone::clone);
+        let params = match version.and(extensions).and(params) {
             Ok(params) => params,
             Err(error) => return Err(Failure { dialect: fallback, error }),
         };
@@ -118,7 +130,8 @@ impl<'a> Operations<'a> {
 
     fn origin(&self, dialect: Dialect) -> Origin {
         let caller = caller::identify(&self.head.headers);
-        Origin { caller, dialect, request_id: String::new(), agent: self.agent.clone() }
+        let extensions = self.extensions.clone().unwrap_or_default();
+        Origin { caller, dialect, request_id: String::new(), agent: self.agent.clone(), extensions }
     }
 
     async fn task(&self, operation: Operation, params: Value, dialect: Dialect) -> Result<crate::task::Record> {

@@ -30,6 +30,7 @@ use super::{
     Shared,
     a2a::{A2a, Origin, Updates},
     caller,
+    extensions::Extensions,
     observe::Observation,
     ops, request, sse,
 };
@@ -59,7 +60,15 @@ pub async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response {
     let form = target.form;
     let media = form.media(&head.headers);
     let mut seen = Observation::start(&shared.metrics, form.door(), "unknown");
-    match answer(&shared, target, &head, body, &mut seen).await {
+    let extensions = match Extensions::read(&head.headers, form.dialect()) {
+        Ok(extensions) => extensions,
+        Err(error) => {
+            seen.fail(&error);
+            return Refusal::Error(error).answer(form, media);
+        }
+    };
+    let answer = answer(&shared, target, &head, body, &extensions, &mut seen).await;
+    let mut response = match answer {
         Ok(Reply::Json(json)) => {
             seen.succeed();
             (StatusCode::OK, [(header::CONTENT_TYPE, media)], json).into_response()
@@ -71,7 +80,9 @@ pub async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response {
             seen.end(refusal.outcome());
             refusal.answer(form, media)
         }
-    }
+    };
+    extensions.write(response.headers_mut());
+    response
 }
 
 async fn answer(
@@ -79,6 +90,7 @@ async fn answer(
     target: Target,
     head: &Parts,
     body: Body,
+    extensions: &Extensions,
     seen: &mut Observation,
 ) -> Result<Reply, Refusal> {
     let operation = target.place.operation(&head.method).ok_or_else(|| Refusal::Verb(target.place.allow()))?;
@@ -86,7 +98,8 @@ async fn answer(
     caller::version(&head.headers, head.uri.query())?;
     let caller = caller::identify(&head.headers);
     let dialect = target.form.dialect();
-    let mut origin = Origin { caller, dialect, request_id: String::new(), agent: target.agent.clone() };
+    let (agent, extensions) = (target.agent.clone(), extensions.clone());
+    let mut origin = Origin { caller, dialect, request_id: String::new(), agent, extensions };
     if is_push(operation) {
         // Whether push is offered comes before the parameters: clients probe with any.
         shared.a2a.offers_push(&origin)?;

@@ -18,7 +18,7 @@ const PAGE_EVENTS: usize = 512;
 const PAGE_BYTES: usize = 1 << 20;
 
 const COLUMNS: &str = "key, id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head, \
-                       floor, dispatched, standing, upstream_task, upstream_context";
+                       floor, dispatched, standing, upstream_task, upstream_context, extensions";
 
 /// The column `standing`, which the indexes of `tasks` are divided by.
 pub const OPEN: i32 = 0;
@@ -36,11 +36,12 @@ pub struct Header {
     dispatched: bool,
     hidden: bool,
     upstream: Upstream,
+    extensions: Vec<String>,
 }
 
 impl Header {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let output_modes: String = row.get(8)?;
+        let (output_modes, extensions): (String, String) = (row.get(8)?, row.get(17)?);
         let identity = Identity {
             id: TaskId::from_bytes(row.get(1)?),
             owner: row.get::<_, String>(2)?.into(),
@@ -61,6 +62,7 @@ impl Header {
             dispatched: row.get(13)?,
             hidden: row.get::<_, i32>(14)? == HIDDEN,
             upstream: Upstream { task_id: row.get(15)?, context_id: row.get(16)? },
+            extensions: extensions.lines().map(str::to_owned).collect(),
         })
     }
 
@@ -95,6 +97,7 @@ impl Header {
             unfolded,
             dispatched: self.dispatched,
             upstream: self.upstream,
+            extensions: self.extensions,
             hidden: self.hidden,
             identity: self.identity,
         })

@@ -11,7 +11,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x4132_4147;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
     // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
     // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
@@ -197,6 +197,8 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX origins_open ON origins (open_until) WHERE open_for > 0;
     CREATE TABLE removed (webhook INTEGER PRIMARY KEY) STRICT;
     INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",
+    // The extensions that are active for a task's turn, one a line.
+    "ALTER TABLE tasks ADD COLUMN extensions TEXT NOT NULL DEFAULT '';",
 ];
 
 /// Brings a database to the newest schema, a new file included.
@@ -255,7 +257,7 @@ mod tests {
             for _ in 0..2 {
                 migrate(&mut old).unwrap();
                 assert_eq!(schema(&old), schema(&new), "from version {version}");
-                let columns = "SELECT owner, head, upstream_task, upstream_context, webhooks FROM tasks";
+                let columns = "SELECT owner, head, upstream_task || upstream_context, extensions, webhooks FROM tasks";
                 let row = old.query_row(columns, [], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
                 });

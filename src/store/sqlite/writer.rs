@@ -267,8 +267,9 @@ impl Group {
             return Ok(Done::Stored(Receipt::Replayed(task)));
         }
         sql.prepare_cached(
-            "INSERT INTO tasks (id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO tasks (id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head,
+                                extensions)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             identity.id.to_bytes(),
@@ -282,6 +283,7 @@ impl Group {
             i32::from(event.state),
             event.time,
             event.sequence,
+            new.extensions.join("\n"),
         ])?;
         let task = sql.last_insert_rowid();
         self.put_webhooks(sql, &new.webhooks)?;
@@ -331,6 +333,10 @@ impl Group {
         };
         if let Some(upstream) = &append.upstream {
             note_upstream(sql, task, append, upstream)?;
+        }
+        if let Some(extensions) = &append.extensions {
+            sql.prepare_cached("UPDATE tasks SET extensions = ?2 WHERE key = ?1")?
+                .execute(params![task, extensions.join("\n")])?;
         }
         self.put_webhooks(sql, &append.webhooks)?;
         if !append.events.is_empty() {

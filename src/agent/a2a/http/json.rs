@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, ErrorKind},
     proto::a2a::SendMessageRequest,
-    task::Dialect,
+    task::{Dialect, extensions::is_uri},
     wire,
 };
 
@@ -26,7 +26,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// How a dialect's JSON of one binding reads an event; `name` is what the SSE event is called.
 pub(in crate::agent::a2a) type ReadEvent = fn(Value, Option<&str>, Dialect) -> Result<Option<Event>, Error>;
 
-/// The headers of a request. `extensions`: those that the message uses.
+/// The headers of a request that asks for these extensions.
 pub(in crate::agent::a2a) fn headers_for(dialect: Dialect, extensions: &[String]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -38,19 +38,13 @@ pub(in crate::agent::a2a) fn headers_for(dialect: Dialect, extensions: &[String]
         Dialect::V03 => "x-a2a-extensions",
         Dialect::Praison => return headers,
     };
-    // An extension is a URI; what HTTP does not allow in a header is none.
-    let uris: Vec<_> = extensions.iter().map(String::as_str).filter(|uri| HeaderValue::from_str(uri).is_ok()).collect();
+    let uris: Vec<_> = extensions.iter().map(String::as_str).filter(|uri| is_uri(uri)).collect();
     if let Ok(value) = HeaderValue::from_str(&uris.join(", "))
         && !uris.is_empty()
     {
         headers.insert(name, value);
     }
     headers
-}
-
-/// The extensions that a message uses.
-pub(in crate::agent::a2a) fn extensions(request: &SendMessageRequest) -> Vec<String> {
-    request.message.as_ref().map(|message| message.extensions.clone()).unwrap_or_default()
 }
 
 impl Patience {

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 pub(super) use body::Reply;
 pub(super) use events::{Step, events};
 pub(super) use fault::{excerpt, refused};
-pub(super) use json::{Envelope, Whole, extensions, fault_of, headers_for, is_stream, only, read_events};
+pub(super) use json::{Envelope, Whole, fault_of, headers_for, is_stream, only, read_events};
 
 use super::{
     link::CallError,

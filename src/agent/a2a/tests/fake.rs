@@ -24,6 +24,9 @@ use crate::{
     task::{Dialect, Upstream},
 };
 
+/// The extension that turns and cancels ask for: every call is to do so.
+const EXTENSION: &str = "http://e/1";
+
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const IDLE: Duration = Duration::from_secs(600);
 pub const POLL: Duration = Duration::from_secs(5);
@@ -57,23 +60,46 @@ impl Played {
 }
 
 impl Link for Played {
-    fn send(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Answer, CallError>> {
+    fn send<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Answer, CallError>> {
+        assert_eq!(extensions, [EXTENSION]);
         self.ask(|reply| Call::Send(request, reply))
     }
 
-    fn stream(&self, request: SendMessageRequest) -> BoxFuture<'_, Result<Events, CallError>> {
+    fn stream<'a>(
+        &'a self,
+        request: SendMessageRequest,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Events, CallError>> {
+        assert_eq!(extensions, [EXTENSION]);
         self.ask(|reply| Call::Stream(request, reply))
     }
 
-    fn get<'a>(&'a self, id: &'a str, _history: bool) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn get<'a>(
+        &'a self,
+        id: &'a str,
+        _history: bool,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
+        assert_eq!(extensions, [EXTENSION]);
         self.ask(|reply| Call::Get(id.to_owned(), reply))
     }
 
-    fn subscribe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Events, CallError>> {
+    fn subscribe<'a>(&'a self, id: &'a str, extensions: &'a [String]) -> BoxFuture<'a, Result<Events, CallError>> {
+        assert_eq!(extensions, [EXTENSION]);
         self.ask(|reply| Call::Subscribe(id.to_owned(), reply))
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, _metadata: Option<Struct>) -> BoxFuture<'a, Result<Task, CallError>> {
+    fn cancel<'a>(
+        &'a self,
+        id: &'a str,
+        _metadata: Option<Struct>,
+        extensions: &'a [String],
+    ) -> BoxFuture<'a, Result<Task, CallError>> {
+        assert_eq!(extensions, [EXTENSION]);
         self.ask(|reply| Call::Cancel(id.to_owned(), reply))
     }
 }
@@ -261,6 +287,7 @@ pub fn turn() -> Turn {
         message,
         metadata: None,
         accepted_output_modes: vec!["text/plain".into()],
+        extensions: vec![EXTENSION.into()],
         upstream: Upstream { task_id: String::new(), context_id: "told".into() },
         resumed: false,
         queued: Instant::now(),
@@ -322,5 +349,5 @@ pub fn refusal(kind: ErrorKind) -> CallError {
 /// A task to cancel.
 pub fn cancel(task_id: &str) -> Cancel {
     let upstream = Upstream { task_id: task_id.into(), context_id: "c".into() };
-    Cancel { task: turn().task, upstream, sent: true, metadata: None }
+    Cancel { task: turn().task, upstream, sent: true, metadata: None, extensions: vec![EXTENSION.into()] }
 }

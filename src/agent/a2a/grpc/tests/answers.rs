@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 use tonic::Status;
 
-use super::fake::{Fake, Reply, artifact, link, request, settings, status, task};
+use super::fake::{Fake, Reply, Seen, artifact, link, request, settings, status, task};
 use crate::{
     agent::a2a::{Answer, CallError, Event, Link as _, Secret, grpc::GrpcLink},
     proto::{
@@ -17,6 +17,19 @@ use crate::{
 };
 
 const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V03];
+
+/// What calls ask for.
+fn extensions() -> Vec<String> {
+    ["https://one", "not\nsendable", "two, too", "https://two"].map(Into::into).into()
+}
+
+/// Whether a call asked for the extensions in the words of its version.
+fn check_extensions(dialect: Dialect, seen: &Seen) {
+    let header = |name: &str| seen.metadata.get(name).map(|value| value.to_str().unwrap());
+    let asked = (header("a2a-extensions"), header("x-a2a-extensions"));
+    let uris = Some("https://one, https://two");
+    assert_eq!(asked, if dialect == Dialect::V1 { (uris, None) } else { (None, uris) });
+}
 
 #[tokio::test]
 async fn a_send_carries_the_message_its_extensions_and_the_headers() {
@@ -29,23 +42,23 @@ async fn a_send_carries_the_message_its_extensions_and_the_headers() {
         for at_once in [true, false] {
             let answer = Answer::Task(task(json!({"id": "u-1", "status": {"state": "TASK_STATE_WORKING"}})));
             fake.reply(Reply::Sent(Some(answer.clone())));
-            assert_eq!(link.send(request(at_once)).await, Ok(answer), "{dialect:?}");
+            assert_eq!(link.send(request(at_once), &extensions()).await, Ok(answer), "{dialect:?}");
 
             let seen = fake.call().await;
             assert_eq!(seen.method, "SendMessage");
             let header = |name: &str| seen.metadata.get(name).map(|value| value.to_str().unwrap());
             assert_eq!((header("x-api-key"), header("authorization")), (Some("k-1"), Some("B")));
             assert!(header("user-agent").unwrap().starts_with("a2a-gateway/"));
-            let extensions = Some("https://one, https://two");
+            check_extensions(dialect, &seen);
             match dialect {
                 Dialect::V1 => {
-                    assert_eq!((header("a2a-version"), header("a2a-extensions")), (Some("1.0"), extensions));
+                    assert_eq!(header("a2a-version"), Some("1.0"));
                     assert_eq!(seen.request["tenant"], "t-enant");
                     assert_eq!(seen.request["message"]["parts"], json!([{"text": "hi"}]));
                     assert_eq!(seen.request["configuration"]["returnImmediately"].as_bool().unwrap_or(false), at_once);
                 }
                 _ => {
-                    assert_eq!((header("a2a-version"), header("x-a2a-extensions")), (None, extensions));
+                    assert_eq!(header("a2a-version"), None);
                     assert_eq!(seen.request["message"]["content"], json!([{"text": "hi"}]));
                     assert_eq!(seen.request["configuration"]["blocking"].as_bool().unwrap_or(false), !at_once);
                 }
@@ -66,7 +79,7 @@ async fn a_direct_reply_comes_back_with_its_file() {
         };
         let answer = Answer::Message(Message { message_id: "r".into(), parts: vec![file], ..Message::default() });
         fake.reply(Reply::Sent(Some(answer.clone())));
-        assert_eq!(fake.link(dialect).send(request(false)).await, Ok(answer), "{dialect:?}");
+        assert_eq!(fake.link(dialect).send(request(false), &[]).await, Ok(answer), "{dialect:?}");
     }
 }
 
@@ -78,8 +91,9 @@ async fn a_task_is_read_with_or_without_its_history() {
         for history in [true, false] {
             let answer = task(json!({"id": "u-1", "status": {"state": "TASK_STATE_CANCELED"}}));
             fake.reply(Reply::Task(answer.clone()));
-            assert_eq!(link.get("u-1", history).await, Ok(answer));
+            assert_eq!(link.get("u-1", history, &extensions()).await, Ok(answer));
             let seen = fake.call().await;
+            check_extensions(dialect, &seen);
             let expected = match (dialect, history) {
                 (Dialect::V1, true) => json!({"tenant": "t-enant", "id": "u-1"}),
                 (Dialect::V1, false) => json!({"tenant": "t-enant", "id": "u-1", "historyLength": 0}),
@@ -97,8 +111,9 @@ async fn a_cancel_names_the_task() {
         let answer = task(json!({"id": "u-1", "status": {"state": "TASK_STATE_CANCELED"}}));
         fake.reply(Reply::Task(answer.clone()));
         let metadata: Struct = serde_json::from_value(json!({"why": "enough"})).unwrap();
-        assert_eq!(fake.link(dialect).cancel("u-1", Some(metadata)).await, Ok(answer));
+        assert_eq!(fake.link(dialect).cancel("u-1", Some(metadata), &extensions()).await, Ok(answer));
         let seen = fake.call().await;
+        check_extensions(dialect, &seen);
         let expected = match dialect {
             Dialect::V1 => json!({"tenant": "t-enant", "id": "u-1", "metadata": {"why": "enough"}}),
             _ => json!({"name": "tasks/u-1"}),
@@ -114,9 +129,14 @@ async fn streams_give_each_event_as_it_comes_and_in_order() {
             let mut fake = Fake::start().await;
             let link = fake.link(dialect);
             let events = fake.reply_stream();
-            let mut stream =
-                if subscribe { link.subscribe("u-1").await } else { link.stream(request(false)).await }.unwrap();
+            let mut stream = if subscribe {
+                link.subscribe("u-1", &extensions()).await
+            } else {
+                link.stream(request(false), &extensions()).await
+            }
+            .unwrap();
             let seen = fake.call().await;
+            check_extensions(dialect, &seen);
             match (dialect, subscribe) {
                 (Dialect::V1, true) => {
                     assert_eq!(seen.method, "SubscribeToTask");
@@ -151,7 +171,7 @@ async fn streams_give_each_event_as_it_comes_and_in_order() {
 async fn dropping_a_stream_tells_the_agent() {
     let fake = Fake::start().await;
     let events = fake.reply_stream();
-    let stream = fake.link(Dialect::V1).stream(request(false)).await.unwrap();
+    let stream = fake.link(Dialect::V1).stream(request(false), &[]).await.unwrap();
     drop(stream);
     events.closed().await;
 }
@@ -163,10 +183,10 @@ async fn many_streams_at_once_use_more_than_one_connection_and_other_calls_get_t
     let link = fake.link(Dialect::V1);
     let mut open = Vec::new();
     for _ in 0..150 {
-        open.push((fake.reply_stream(), link.stream(request(false)).await.unwrap()));
+        open.push((fake.reply_stream(), link.stream(request(false), &[]).await.unwrap()));
     }
     fake.reply(Reply::Task(task(json!({"id": "u-1"}))));
-    assert_eq!(link.get("u-1", true).await.unwrap().id, "u-1");
+    assert_eq!(link.get("u-1", true, &[]).await.unwrap().id, "u-1");
     for (events, stream) in &mut open {
         events.send(Ok(Some(artifact("x")))).unwrap();
         assert_eq!(stream.next().await, Some(Ok(artifact("x"))));
@@ -178,7 +198,7 @@ async fn an_answer_without_content_is_malformed() {
     for dialect in BOTH {
         let fake = Fake::start().await;
         fake.reply(Reply::Sent(None));
-        let error = fake.link(dialect).send(request(false)).await.unwrap_err();
+        let error = fake.link(dialect).send(request(false), &[]).await.unwrap_err();
         assert!(
             matches!(&error, CallError::Malformed(text) if text.contains("neither a task nor a message")),
             "{error:?}"
@@ -199,7 +219,7 @@ async fn no_deadline_is_sent_and_a_blocking_send_may_take_longer_than_the_reques
         tokio::time::sleep(settings.request_timeout * 3).await;
         fake.reply(Reply::Fail(Status::not_found("late")));
     };
-    let (answer, ()) = tokio::join!(link.send(request(false)), slow);
+    let (answer, ()) = tokio::join!(link.send(request(false), &[]), slow);
     assert!(matches!(answer, Err(CallError::Refused { .. })), "{answer:?}");
 }
 

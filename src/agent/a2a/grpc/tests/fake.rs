@@ -333,7 +333,7 @@ pub(in crate::agent::a2a::grpc) fn settings() -> Settings {
 pub(super) fn request(at_once: bool) -> v1::SendMessageRequest {
     serde_json::from_value(json!({
         "message": {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "hi"}],
-            "extensions": ["https://one", "https://two", "not\nsendable"]},
+            "extensions": ["https://of-the-message"]},
         "configuration": {"returnImmediately": at_once},
     }))
     .unwrap()

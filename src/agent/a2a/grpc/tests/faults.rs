@@ -28,7 +28,11 @@ async fn refusal(dialect: Dialect, status: Status, cancel: bool) -> CallError {
     let fake = Fake::start().await;
     fake.reply(Reply::Fail(status));
     let link = fake.link(dialect);
-    if cancel { link.cancel("u-1", None).await.unwrap_err() } else { link.get("u-1", true).await.unwrap_err() }
+    if cancel {
+        link.cancel("u-1", None, &[]).await.unwrap_err()
+    } else {
+        link.get("u-1", true, &[]).await.unwrap_err()
+    }
 }
 
 fn with_reason(code: Code, reason: &str) -> Status {
@@ -42,11 +46,11 @@ async fn a_refused_connection_is_unreached_for_each_call_and_later_calls_connect
     for dialect in BOTH {
         let link = link(address, dialect, &settings());
         let errors = [
-            link.send(request(false)).await.unwrap_err(),
-            link.stream(request(false)).await.err().unwrap(),
-            link.get("u-1", true).await.unwrap_err(),
-            link.subscribe("u-1").await.err().unwrap(),
-            link.cancel("u-1", None).await.unwrap_err(),
+            link.send(request(false), &[]).await.unwrap_err(),
+            link.stream(request(false), &[]).await.err().unwrap(),
+            link.get("u-1", true, &[]).await.unwrap_err(),
+            link.subscribe("u-1", &[]).await.err().unwrap(),
+            link.cancel("u-1", None, &[]).await.unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(&error, CallError::Unreached(text) if text.contains("refused")), "{error:?}");
@@ -59,7 +63,7 @@ async fn a_refused_connection_is_unreached_for_each_call_and_later_calls_connect
     for _ in 0..3 {
         cable_end.reply(Reply::Task(task(serde_json::json!({"id": "u-1"}))));
         // A call that meets the cut before the client has noticed it is lost; the next one connects again.
-        while let Err(error) = link.get("u-1", true).await {
+        while let Err(error) = link.get("u-1", true, &[]).await {
             assert!(matches!(error, CallError::Lost(_) | CallError::Unreached(_)), "{error:?}");
         }
         cable.cut();
@@ -77,7 +81,7 @@ async fn a_connection_that_breaks_during_a_call_is_lost() {
             fake.call().await;
             cable.cut();
         };
-        let (answer, ()) = tokio::join!(link.send(request(false)), cut);
+        let (answer, ()) = tokio::join!(link.send(request(false), &[]), cut);
         assert!(matches!(answer, Err(CallError::Lost(_))), "{answer:?}");
     }
 }
@@ -89,7 +93,7 @@ async fn a_stream_that_breaks_off_gives_what_came_and_then_the_loss() {
         let cable = Cable::to(fake.address).await;
         let link = link(cable.address, dialect, &settings());
         let events = fake.reply_stream();
-        let mut stream = link.stream(request(false)).await.unwrap();
+        let mut stream = link.stream(request(false), &[]).await.unwrap();
         events.send(Ok(Some(artifact("1")))).unwrap();
         assert_eq!(stream.next().await, Some(Ok(artifact("1"))));
         cable.cut();
@@ -108,7 +112,11 @@ async fn silence_is_lost_after_its_time() {
         for _ in 0..3 {
             fake.reply(Reply::Silence);
         }
-        let calls = tokio::join!(link.send(request(true)), link.send(request(false)), link.stream(request(false)));
+        let calls = tokio::join!(
+            link.send(request(true), &[]),
+            link.send(request(false), &[]),
+            link.stream(request(false), &[])
+        );
         for error in [calls.0.err(), calls.1.err(), calls.2.err()] {
             assert!(matches!(&error, Some(CallError::Lost(text)) if text.contains("within 200ms")), "{error:?}");
         }
@@ -116,7 +124,7 @@ async fn silence_is_lost_after_its_time() {
     let fake = Fake::start().await;
     let link = link(fake.address, Dialect::V1, &quick);
     let events = fake.reply_stream();
-    let mut stream = link.stream(request(false)).await.unwrap();
+    let mut stream = link.stream(request(false), &[]).await.unwrap();
     events.send(Ok(Some(artifact("1")))).unwrap();
     assert_eq!(stream.next().await, Some(Ok(artifact("1"))));
     let last = stream.next().await;
@@ -130,12 +138,12 @@ async fn a_call_that_never_left_is_unreached_although_the_connection_stands() {
     let settings = Settings { connect_timeout: Duration::from_millis(200), ..settings() };
     let link = link(fake.address, Dialect::V1, &settings);
     let _events = fake.reply_stream();
-    let _open = link.stream(request(false)).await.unwrap();
-    let error = link.get("u-1", true).await.unwrap_err();
+    let _open = link.stream(request(false), &[]).await.unwrap();
+    let error = link.get("u-1", true, &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Unreached(_)), "{error:?}");
     // A fresh connection takes the next one.
     fake.reply(Reply::Task(task(serde_json::json!({"id": "u-1"}))));
-    assert_eq!(link.get("u-1", true).await.unwrap().id, "u-1");
+    assert_eq!(link.get("u-1", true, &[]).await.unwrap().id, "u-1");
 }
 
 #[tokio::test]
@@ -145,11 +153,11 @@ async fn an_answer_or_event_above_the_limit_is_malformed() {
         let fake = Fake::start().await;
         let link = link(fake.address, dialect, &small);
         fake.reply(Reply::Task(task(serde_json::json!({"id": "u".repeat(2000)}))));
-        let error = link.get("u-1", true).await.unwrap_err();
+        let error = link.get("u-1", true, &[]).await.unwrap_err();
         assert!(matches!(&error, CallError::Malformed(text) if text.contains("larger than allowed")), "{error:?}");
 
         let events = fake.reply_stream();
-        let mut stream = link.stream(request(false)).await.unwrap();
+        let mut stream = link.stream(request(false), &[]).await.unwrap();
         events.send(Ok(Some(artifact("fits")))).unwrap();
         events.send(Ok(Some(artifact(&"x".repeat(2000))))).unwrap();
         assert_eq!(stream.next().await, Some(Ok(artifact("fits"))));
@@ -260,7 +268,7 @@ async fn an_agent_that_gives_a_call_up_has_lost_it() {
     for begun in [false, true] {
         let fake = Fake::start().await;
         let events = fake.reply_stream();
-        let mut stream = fake.link(Dialect::V1).stream(request(false)).await.unwrap();
+        let mut stream = fake.link(Dialect::V1).stream(request(false), &[]).await.unwrap();
         if begun {
             events.send(Ok(Some(artifact("1")))).unwrap();
             assert_eq!(stream.next().await, Some(Ok(artifact("1"))));
@@ -282,7 +290,7 @@ async fn http(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> 
 
 async fn answer_of(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> CallError {
     let (address, _server) = http(answer).await;
-    link(address, Dialect::V1, &settings()).get("u-1", true).await.unwrap_err()
+    link(address, Dialect::V1, &settings()).get("u-1", true, &[]).await.unwrap_err()
 }
 
 fn response(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
@@ -362,7 +370,7 @@ async fn ended(end: End) -> CallError {
         }
         std::future::poll_fn(|cx| connection.poll_closed(cx)).await.ok();
     });
-    let error = link(address, Dialect::V1, &settings()).send(request(false)).await.unwrap_err();
+    let error = link(address, Dialect::V1, &settings()).send(request(false), &[]).await.unwrap_err();
     server.abort();
     error
 }
@@ -404,7 +412,7 @@ async fn a_call_that_the_agents_farewell_leaves_out_is_unreached() {
         socket.write_all(&GOAWAY).await.unwrap();
         socket.read_to_end(&mut seen).await.ok();
     });
-    let error = link(address, Dialect::V1, &settings()).get("u-123", true).await.unwrap_err();
+    let error = link(address, Dialect::V1, &settings()).get("u-123", true, &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Unreached(_)), "{error:?}");
     server.await.unwrap();
 }
@@ -423,7 +431,7 @@ async fn a_peer_that_does_not_speak_http_2_is_malformed() {
         // The socket stays open: it is what was said that tells.
         socket.read_to_end(&mut Vec::new()).await.ok();
     });
-    let error = link(address, Dialect::V1, &settings()).get("u-1", true).await.unwrap_err();
+    let error = link(address, Dialect::V1, &settings()).get("u-1", true, &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Malformed(_)), "{error:?}");
     server.await.unwrap();
 }

@@ -20,7 +20,7 @@ const CLIENT: (&str, &str) = (include_str!("tls/client.pem"), include_str!("tls/
 
 async fn get(target: String, tls: Tls) -> Result<Task, CallError> {
     let settings = Settings { tls, connect_timeout: Duration::from_secs(30), ..settings() };
-    GrpcLink::new(&target, Dialect::V1, String::new(), &settings).unwrap().get("u-1", true).await
+    GrpcLink::new(&target, Dialect::V1, String::new(), &settings).unwrap().get("u-1", true, &[]).await
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_handshake_that_never_ends_is_unreached_within_the_connect_timeout() {
     let settings = Settings { tls, connect_timeout: Duration::from_millis(50), ..settings() };
     let target = format!("https://localhost:{}", silent.local_addr().unwrap().port());
     let link = GrpcLink::new(&target, Dialect::V1, String::new(), &settings).unwrap();
-    let error = link.get("u-1", true).await.unwrap_err();
+    let error = link.get("u-1", true, &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Unreached(_)), "{error:?}");
 }
 
