@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-const PATHS: [&str; 17] = [
+const PATHS: [&str; 18] = [
     "POST /a2a",
     "POST /message:send",
     "GET /tasks",
@@ -26,6 +26,7 @@ const PATHS: [&str; 17] = [
     "GET /.well-known/agent-card.json",
     "GET /.well-known/agent.json",
     "GET /praisonai/.well-known/agent.json",
+    "GET /extendedAgentCard",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -109,6 +110,14 @@ pub async fn card(State(shared): Gateway, Named(name): Named, path: card::Path, 
             seen.fail(&error);
             refuse(&error)
         }
+    }
+}
+
+/// The public keys of cards' signatures.
+pub async fn jwks(State(shared): Gateway, request: Request) -> Response {
+    match shared.cards.jwks() {
+        Some(keys) => card::answer(request.headers(), keys).into_response(),
+        None => nothing_at(request.uri().path()),
     }
 }
 
