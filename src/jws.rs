@@ -4,7 +4,10 @@
 //! A key's id is the thumbprint of its public half (RFC 7638): it names the key wherever it is kept, and nobody has to
 //! invent or write down a name. Private halves are never shown: `Debug` prints the id.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
@@ -142,6 +145,12 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ pub(super) fn read(r: &mut Reader, environment: &Environment) -> Option<Cards> {
         r.wrong_at(place, text);
     }
     let access = if proxy { ExtendedAccess::Proxy } else { ExtendedAccess::Tokens(tokens) };
-    let signing_keys = r.read(KEYS, |v| {
+    let signing_keys = r.read_hidden(KEYS, |v| {
         let paths = v.list().ok_or("must be a list of files, each a private key in PEM")?;
         paths.iter().map(|path| key(path)).collect::<Result<Vec<_>, String>>()
     })?;
@@ -165,7 +165,7 @@ mod tests {
         let expected = [
             "gateway.toml:2: cards.extended_tokens: a token in it has other characters",
             "gateway.toml:3: cards.extended_trust_proxy: got 1, must be true or false",
-            "gateway.toml:4: cards.signing_keys: got a TOML array, the file /nowhere/key.pem cannot be read: ",
+            "gateway.toml:4: cards.signing_keys: the file /nowhere/key.pem cannot be read: ",
             "gateway.toml:8: agents[0].extended_card: the file /nowhere/card.json cannot be read: ",
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
