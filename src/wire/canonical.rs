@@ -52,8 +52,7 @@ fn double(number: f64) -> String {
         return "0".to_owned();
     }
     let sign = if number < 0.0 { "-" } else { "" };
-    // The same digits, as `d.ddde-7`.
-    let text = format!("{:e}", number.abs());
+    let text = shortest(number.abs());
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits = mantissa.replace('.', "");
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -71,6 +70,15 @@ fn double(number: f64) -> String {
         format!("{mantissa}e{plus}{exponent}")
     };
     format!("{sign}{unsigned}")
+}
+
+/// The fewest digits that name a number, as `d.ddde-7`. Of two that are equally near, the even one, which the standard
+/// library takes only where it is told how many digits to write.
+fn shortest(number: f64) -> String {
+    let shortest = format!("{number:e}");
+    let digits = shortest.split('e').next().unwrap_or_default().len().saturating_sub(2);
+    let nearest = format!("{number:.digits$e}");
+    if nearest.parse() == Ok(number) { nearest } else { shortest }
 }
 
 #[cfg(test)]
