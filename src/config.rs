@@ -7,6 +7,7 @@
 
 mod agent;
 mod agents;
+mod cards;
 mod layers;
 mod reader;
 mod reload;
@@ -18,6 +19,7 @@ pub use agent::{
     A2aAgent, Agent, AgentKind, Binding, ExecAgent, ExecInput, ExecOutput, Interface, Mode, OnLost, Preference, Secret,
     Tls, Version,
 };
+pub use cards::{Cards, ExtendedAccess};
 pub use reload::{Reloaded, Reloader};
 pub use webhooks::{SecretKey, Webhooks};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub tasks: Tasks,
     /// How webhooks are kept and sent.
     pub webhooks: Webhooks,
+    /// Who may read extended agent cards, and what signs all cards.
+    pub cards: Cards,
     /// The log.
     pub log: Log,
     /// The agents; the first is the default. Never empty: where none is set, it is the built-in one, named `echo`.
@@ -231,6 +235,7 @@ impl Config {
         if self.store.max_size.is_some_and(|size| size < self.server.max_body as u64) {
             reader.conflict("server.max_body", "must not be larger than", "store.max_size", "it could not be stored");
         }
+        cards::find_conflicts(self, reader);
     }
 }
 
@@ -284,10 +289,11 @@ fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Optio
         direct_reply_wait: r.read("tasks.direct_reply_wait", |v| v.duration(Duration::ZERO..=60 * SECOND))?,
     };
     let webhooks = webhooks::read(r, environment)?;
+    let cards = cards::read(r, environment)?;
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log =
         Log { level: r.read("log.level", Value::log_filter)?, format: r.read("log.format", |v| v.choice(&formats))? };
-    Some(Config { server, store, retention, tasks, webhooks, log, agents })
+    Some(Config { server, store, retention, tasks, webhooks, cards, log, agents })
 }
 
 /// Names only: values, of variables above all, may be secret.

@@ -28,6 +28,8 @@ pub enum ErrorKind {
     ExtensionSupportRequired,
     /// A2A: the protocol version asked for is not spoken here.
     VersionNotSupported,
+    /// The request bears no credentials, or wrong ones.
+    Unauthenticated,
     /// No agent of this name is configured.
     AgentNotFound,
     /// No such webhook, or not this caller's.

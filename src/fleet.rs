@@ -98,7 +98,7 @@ impl Fleet {
 
     fn build(&self, config: &config::Agent, before: Option<&Member>) -> Result<Built, String> {
         match (before, &config.kind) {
-            (Some(before), _) if before.config == *config => Ok(before.built.clone()),
+            (Some(before), _) if is_same(&before.config, config) => Ok(before.built.clone()),
             (Some(Member { built: Built::A2a(agent), .. }), AgentKind::A2a(settings)) => {
                 agent.reconfigure(a2a_settings(config, settings))?;
                 Ok(Built::A2a(agent.clone()))
@@ -111,6 +111,12 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Whether an agent can stay as it is. Its extended card is the doors' affair.
+fn is_same(before: &config::Agent, now: &config::Agent) -> bool {
+    let config::Agent { name, kind, max_concurrency, on_lost, extended_card: _ } = before;
+    (name, kind, max_concurrency, on_lost) == (&now.name, &now.kind, &now.max_concurrency, &now.on_lost)
 }
 
 fn a2a_settings(agent: &config::Agent, settings: &config::A2aAgent) -> a2a::Settings {

@@ -11,6 +11,7 @@ mod courier;
 pub mod engine;
 pub mod error;
 mod fleet;
+pub mod jws;
 pub mod metrics;
 pub mod network;
 pub mod proto;
@@ -30,14 +31,16 @@ use std::{
 };
 
 use agent::Agent;
-use config::{Config, Problems};
+use config::{Config, ExtendedAccess, Problems};
 use courier::{Courier, Ears};
 use engine::{Engine, Hub, Parts};
 use fleet::Fleet;
 use metrics::Metrics;
+use server::Extended;
 use store::{Keys, Sqlite, SqliteOpenError, SqliteSettings};
 use tokio::{net::TcpListener, sync::mpsc};
 use webhook::Bell;
+use wire::card::Overlay;
 
 /// Why the gateway did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,9 @@ pub enum StartError {
     /// Webhooks cannot be sent with these settings.
     #[error("webhooks cannot be sent: {0}")]
     Webhooks(String),
+    /// Agent cards cannot be served with these settings.
+    #[error("agent cards cannot be served: {0}")]
+    Cards(String),
     /// The listener failed while serving.
     #[error("cannot go on serving: {0}")]
     Serve(io::Error),
@@ -88,9 +94,10 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let mut fleet = Fleet::new(config.agents.clone(), metrics.clone()).map_err(StartError::Agent)?;
     let gateway = Gateway::start(config, fleet.agents(), metrics).await?;
-    let engine = gateway.engine.clone();
+    let (engine, extended) = (gateway.engine.clone(), gateway.extended.clone());
     let reloading = async {
         while let Some(agents) = reloads.recv().await {
+            extended.replace(overlays(&agents));
             match fleet.replace(agents) {
                 Ok(()) => tracing::info!("the agents are as the settings say now"),
                 Err(problem) => tracing::error!(problem, "not all agents are as the settings say"),
@@ -127,6 +134,7 @@ struct Gateway {
     address: SocketAddr,
     engine: Engine,
     courier: Option<Arc<Courier>>,
+    extended: Extended,
     metrics: Arc<Metrics>,
 }
 
@@ -136,6 +144,7 @@ impl Gateway {
         agents: Vec<(String, Arc<dyn Agent>)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
+        let extended = extended_cards(&config).map_err(StartError::Cards)?;
         let address = config.server.listen;
         let bind = |cause| StartError::Bind { address, cause };
         // The port first: a gateway that is already running is then not disturbed.
@@ -152,7 +161,7 @@ impl Gateway {
         let settings = engine_settings(&config);
         let sends = courier.clone().map(|courier| courier as Arc<dyn engine::Courier>);
         let engine = Engine::start(Parts { store, hub, agents, courier: sends, settings, metrics: metrics.clone() });
-        Ok(Self { config, listener, address, engine, courier, metrics })
+        Ok(Self { config, listener, address, engine, courier, extended, metrics })
     }
 
     async fn serve(
@@ -160,9 +169,10 @@ impl Gateway {
         ready: impl FnOnce(SocketAddr),
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
-        let Self { config, listener, address, engine, courier, metrics } = self;
+        let Self { config, listener, address, engine, courier, extended, metrics } = self;
         ready(address);
-        let served = server::serve(listener, engine.clone(), metrics, server_settings(&config), shutdown).await;
+        let settings = server_settings(&config, extended);
+        let served = server::serve(listener, engine.clone(), metrics, settings, shutdown).await;
         if let Some(courier) = courier {
             courier.shutdown().await;
         }
@@ -203,11 +213,27 @@ fn engine_settings(config: &Config) -> engine::Settings {
     }
 }
 
-fn server_settings(config: &Config) -> server::Settings {
+fn extended_cards(config: &Config) -> Result<Extended, String> {
+    let extended = match &config.cards.access {
+        ExtendedAccess::Proxy => Extended::behind_proxy(),
+        ExtendedAccess::Tokens(tokens) => Extended::for_tokens(tokens.iter().map(|token| token.0.as_str()))?,
+    };
+    extended.replace(overlays(&config.agents));
+    Ok(extended)
+}
+
+/// What the agents' extended cards say.
+fn overlays(agents: &[config::Agent]) -> impl Iterator<Item = (String, Overlay)> {
+    agents.iter().filter_map(|agent| Some((agent.name.clone(), agent.extended_card.clone()?)))
+}
+
+fn server_settings(config: &Config, extended_cards: Extended) -> server::Settings {
     let server = &config.server;
     server::Settings {
         public_url: server.public_url.clone(),
         merged_card: server.merged_card,
+        extended_cards,
+        signing_keys: config.cards.signing_keys.clone(),
         cors_origins: server.cors_origins.clone(),
         max_body: server.max_body,
         max_batch: server.max_batch,

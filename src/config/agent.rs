@@ -5,6 +5,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use crate::wire::card::Overlay;
+
 /// An agent behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
@@ -16,6 +18,8 @@ pub struct Agent {
     pub max_concurrency: Option<usize>,
     /// What becomes of a turn whose fate is unknown.
     pub on_lost: OnLost,
+    /// What its extended card says beyond the public one; none: it has no extended card.
+    pub extended_card: Option<Overlay>,
 }
 
 /// What an agent is.
@@ -173,13 +177,13 @@ pub enum ExecOutput {
 }
 
 /// Text that must not be shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(pub String);
 
 impl Agent {
     /// An agent with the default settings.
     pub(super) fn new(name: String, kind: AgentKind) -> Self {
-        Self { name, kind, max_concurrency: None, on_lost: OnLost::Fail }
+        Self { name, kind, max_concurrency: None, on_lost: OnLost::Fail, extended_card: None }
     }
 
     /// What it is, for people: a URL without its query, a program, or `built in`.

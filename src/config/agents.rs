@@ -11,7 +11,7 @@ mod table;
 mod target;
 mod tls;
 
-pub(super) use secret::{Environment, read as read_secret, resolve};
+pub(super) use secret::{Environment, read as read_secret, read_text, resolve};
 pub(super) use short::split_list;
 
 use std::cmp::Reverse;

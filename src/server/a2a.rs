@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    engine::{Caller, Engine, From, ListQuery, Outcome, Reply, Submit, Submitted, Until, Watch},
+    engine::{AgentStatus, Caller, Engine, From, ListQuery, Outcome, Reply, Submit, Submitted, Until, Watch},
     error::{Error, ErrorKind, Result},
     proto::{
         a2a::{
@@ -157,17 +157,12 @@ impl A2a {
         Ok(self.updates(origin, watch, None, Opening::Task))
     }
 
-    /// What a request for the extended card answers: no card says that there is one. The error differs by dialect, as
-    /// 0.3 has one of its own for this.
-    pub fn no_extended_card(&self, origin: &Origin, tenant: String) -> Error {
-        let kind = match origin.dialect {
-            Dialect::V03 => ErrorKind::ExtendedAgentCardNotConfigured,
-            Dialect::V1 | Dialect::Praison => ErrorKind::UnsupportedOperation,
-        };
-        match self.agent(origin, tenant).and_then(|agent| self.engine.agent(&agent)) {
-            Ok(_) => Error::new(kind, "the agent has no extended card"),
-            Err(error) => error,
-        }
+    /// The agent whose extended card a request is for.
+    ///
+    /// # Errors
+    /// `AgentNotFound`; `InvalidArgument` when the request names two.
+    pub fn status(&self, origin: &Origin, tenant: String) -> Result<AgentStatus> {
+        self.agent(origin, tenant).and_then(|agent| self.engine.agent(&agent))
     }
 
     async fn submit(

@@ -7,6 +7,7 @@ mod a2a;
 mod caller;
 mod card;
 mod cors;
+mod extended;
 mod extensions;
 mod grpc;
 mod jsonrpc;
@@ -22,6 +23,7 @@ mod sse;
 mod status;
 
 pub use card::Base;
+pub use extended::Extended;
 pub use settings::Settings;
 
 use std::{future::Future, io, sync::Arc};
@@ -60,7 +62,8 @@ pub async fn serve(
         Base::parse(url).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("not an http URL: {url}")))
     });
     let offers = Offers { push: engine.offers_webhooks(), merged: settings.merged_card };
-    let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, offers));
+    let cards = Cards::new(public.transpose()?, listener.local_addr()?, offers);
+    let cards = Arc::new(cards.with(settings.extended_cards.clone(), settings.signing_keys.clone()));
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
     let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
     let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths that exist, for those who ask for others.
-pub const PATHS: [&str; 18] = [
+pub const PATHS: [&str; 20] = [
     "POST /a2a",
     "POST /message:send",
     "GET /tasks",
@@ -26,6 +26,8 @@ pub const PATHS: [&str; 18] = [
     "GET /.well-known/agent-card.json",
     "GET /.well-known/agent.json",
     "GET /praisonai/.well-known/agent.json",
+    "GET /.well-known/jwks.json",
+    "GET /extendedAgentCard",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -110,6 +112,14 @@ pub async fn card(State(shared): Gateway, Named(name): Named, path: card::Path, 
             seen.fail(&error);
             refuse(&error)
         }
+    }
+}
+
+/// The public keys of cards' signatures.
+pub async fn jwks(State(shared): Gateway, request: Request) -> Response {
+    match shared.cards.jwks() {
+        Some(keys) => card::answer(request.headers(), keys).into_response(),
+        None => nothing_at(request.uri().path()),
     }
 }
 

@@ -19,7 +19,7 @@ use tower_http::compression::{
 
 use super::{
     Shared,
-    card::{self, DOOR, PRAISON_DOOR},
+    card::{self, DOOR, JWKS, PRAISON_DOOR},
     grpc,
     jsonrpc::{self, Door},
     ops,
@@ -42,6 +42,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route(&agent, door(Door::Any))
         .route(&format!("{agent}/"), door(Door::Any))
         .merge(of_agent(&agent))
+        .route(JWKS, get(ops::jwks))
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready))
         .route("/metrics", get(ops::metrics))

@@ -1,6 +1,9 @@
 //! What an operator can set about the server.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::Extended;
+use crate::jws::Key;
 
 /// The server's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,10 @@ pub struct Settings {
     /// Whether the well-known paths serve a card that 1.0, 0.3 and PraisonAI clients can all read. False: the pure 1.0
     /// card at `agent-card.json` and the 0.3 card at `agent.json`.
     pub merged_card: bool,
+    /// The agents' extended cards, and who may read them.
+    pub extended_cards: Extended,
+    /// The keys of cards' signatures, the first of which signs; all are published. Without a public URL nothing is signed.
+    pub signing_keys: Vec<Arc<Key>>,
     /// The origins whose pages may use the doors, such as `https://app.example.com`; `*`: all.
     pub cors_origins: Vec<String>,
     /// The largest request body, and gRPC message, in bytes.
@@ -42,6 +49,8 @@ impl Default for Settings {
         Self {
             public_url: None,
             merged_card: true,
+            extended_cards: Extended::default(),
+            signing_keys: Vec::new(),
             cors_origins: Vec::new(),
             max_body: 4 * 1024 * 1024,
             max_batch: 50,

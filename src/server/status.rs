@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -25,6 +25,8 @@ use crate::{
 const A2A_DOMAIN: &str = "a2a-protocol.org";
 /// `domain` of all others.
 const OWN_DOMAIN: &str = "a2a-gateway";
+/// The detail of an error that a token was sent, and a wrong one.
+pub const WRONG_TOKEN: &str = "invalidToken";
 /// The longest message sent, in characters. gRPC puts it into a header, whose size clients limit.
 const MAX_MESSAGE: usize = 1000;
 /// The most field violations sent with one error, for the same reason.
@@ -59,6 +61,7 @@ pub fn row(kind: ErrorKind) -> Row {
         K::ExtendedAgentCardNotConfigured => ("extended_agent_card_not_configured", Code::FailedPrecondition, 400),
         K::ExtensionSupportRequired => ("extension_support_required", Code::FailedPrecondition, 400),
         K::VersionNotSupported => ("version_not_supported", Code::FailedPrecondition, 400),
+        K::Unauthenticated => ("unauthenticated", Code::Unauthenticated, 401),
         K::AgentNotFound => ("agent_not_found", Code::NotFound, 404),
         K::WebhookNotFound => ("webhook_not_found", Code::NotFound, 404),
         K::DeliveryNotFound => ("delivery_not_found", Code::NotFound, 404),
@@ -170,6 +173,18 @@ pub fn http_v03(error: &Error) -> (StatusCode, Value) {
     (status, json!(jsonrpc(error, Dialect::V03, "")))
 }
 
+/// What `WWW-Authenticate` says (RFC 9110, section 11.6.1; RFC 6750, section 3); none: the error is about something else.
+pub fn challenge(error: &Error) -> Option<HeaderValue> {
+    let wrong = error.metadata().iter().any(|(name, _)| *name == WRONG_TOKEN);
+    (error.kind() == ErrorKind::Unauthenticated).then(|| {
+        HeaderValue::from_static(if wrong {
+            "Bearer realm=\"a2a-gateway\", error=\"invalid_token\""
+        } else {
+            "Bearer realm=\"a2a-gateway\""
+        })
+    })
+}
+
 /// `google.rpc` details in ProtoJSON.
 fn details(error: &Error) -> Vec<Value> {
     let row = row(error.kind());
@@ -259,7 +274,7 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [ErrorKind; 23] = [
+    const KINDS: [ErrorKind; 24] = [
         ErrorKind::InvalidArgument,
         ErrorKind::TaskNotFound,
         ErrorKind::TaskNotCancelable,
@@ -270,6 +285,7 @@ mod tests {
         ErrorKind::ExtendedAgentCardNotConfigured,
         ErrorKind::ExtensionSupportRequired,
         ErrorKind::VersionNotSupported,
+        ErrorKind::Unauthenticated,
         ErrorKind::AgentNotFound,
         ErrorKind::WebhookNotFound,
         ErrorKind::DeliveryNotFound,

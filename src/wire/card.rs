@@ -4,14 +4,17 @@
 //! over that form (A2A 1.0, section 8.4). Cards are made rarely and kept by who serves them, so these build a tree.
 //! [`read()`] is the other way: agents' cards in any of these shapes.
 
+mod overlay;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use overlay::Overlay;
 pub use read::{Discovered, Offer, read};
 
 use serde_json::{Map, Value, json};
 
+use super::canonical::canonical;
 use crate::proto::a2a::AgentCard;
 
 const PROTOCOL_VERSION: &str = "0.3.0";
@@ -32,12 +35,44 @@ pub fn v1(card: &AgentCard) -> String {
     Value::Object(tree(card)).to_string()
 }
 
-/// One document that 1.0, 0.3 and PraisonAI clients can all read: the 1.0 card with 0.3's members beside. It carries no
-/// signatures, since none could hold in two dialects. `v03_url` is where 0.3's JSON-RPC is served.
+/// What a signature of the 1.0 card covers: all but the signatures, without what is empty, as canonical JSON.
+///
+/// The text (A2A 1.0, section 8.4.1) keeps required members that are empty; the official SDKs leave them out, and it is
+/// they who verify.
+pub fn signed_form(card: &AgentCard) -> String {
+    let mut tree = tree(card);
+    tree.remove("signatures");
+    strip(&mut tree);
+    canonical(&Value::Object(tree))
+}
+
+/// Takes out what is empty or null, in depth, and what becomes empty by that.
+fn strip(object: &mut Object) {
+    object.retain(|_, value| !strips(value));
+}
+
+/// Strips a value; whether nothing is left of it.
+fn strips(value: &mut Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => {
+            items.retain_mut(|item| !strips(item));
+            items.is_empty()
+        }
+        Value::Object(object) => {
+            strip(object);
+            object.is_empty()
+        }
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// One document that 1.0, 0.3 and PraisonAI clients can all read: the 1.0 card with 0.3's members beside. Its signatures
+/// are the 1.0 card's: who verifies those reads the 1.0 members alone. `v03_url` is where 0.3's JSON-RPC is served.
 pub fn merged(card: &AgentCard, v03_url: &str) -> String {
     let mut merged = tree(card);
     let old = older(card, &merged, v03_url);
-    merged.remove("signatures");
     add(&mut merged, old);
     Value::Object(merged).to_string()
 }

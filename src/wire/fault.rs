@@ -52,6 +52,8 @@ pub fn names(kind: ErrorKind) -> Names {
         K::ExtendedAgentCardNotConfigured => ("EXTENDED_AGENT_CARD_NOT_CONFIGURED", [-32007, -32007, -32600]),
         K::ExtensionSupportRequired => ("EXTENSION_SUPPORT_REQUIRED", [-32008, -32004, -32600]),
         K::VersionNotSupported => ("VERSION_NOT_SUPPORTED", [-32009, -32004, -32600]),
+        // JSON-RPC and A2A have no code for it: that of the official Go SDK, in the only dialect that it says it in.
+        K::Unauthenticated => ("UNAUTHENTICATED", [-31401, -32600, -32600]),
         K::AgentNotFound => ("AGENT_NOT_FOUND", [-32001, -32001, -32000]),
         K::WebhookNotFound => ("WEBHOOK_NOT_FOUND", [-32001, -32001, -32000]),
         K::DeliveryNotFound => ("DELIVERY_NOT_FOUND", [-32001, -32001, -32000]),

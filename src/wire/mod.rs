@@ -4,6 +4,7 @@
 //! are known to send and names every field that is wrong, at once; writing emits only the one safest shape of each
 //! dialect. What a request means (required content, lengths, ranges) is `task`'s to judge, for all doors alike.
 
+pub mod canonical;
 pub mod card;
 pub mod decode;
 pub mod encode;

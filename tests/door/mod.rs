@@ -14,20 +14,23 @@ pub mod push;
 pub mod rest;
 pub mod sse;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use a2a_gateway::{
     StartError,
     agent::{Agent, Echo},
-    config::{Config, Flag, Sources},
+    config::{Agent as AgentConfig, Config, Flag, Problems, Sources},
     engine::{self, Courier, Engine, Hub, Parts},
     metrics::Metrics,
     proto::a2a::TaskState,
-    run_with, server,
+    run, run_with, server,
     store::{Sqlite, SqliteSettings},
 };
 use futures::{StreamExt as _, stream::BoxStream};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tonic::transport::{Channel, Endpoint};
 
 /// The longest that a test waits for anything.
@@ -64,6 +67,19 @@ impl Gateway {
         let running = tokio::spawn(run_with(config, agents, ready, shutdown));
         let address: SocketAddr = told.await.expect("the gateway did not start");
         Self::at(address, stop, running, dir)
+    }
+
+    /// With the settings of a file, which name the agents; and what replaces these while it runs.
+    pub async fn start_file(settings: &str) -> (Self, mpsc::Sender<Vec<AgentConfig>>) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = read_settings(settings, dir.path()).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let (reload, reloads) = mpsc::channel(1);
+        let ready = move |address| tell.send(address).unwrap();
+        let running = tokio::spawn(run(config, reloads, ready, async move { drop(stopped.await) }));
+        let address: SocketAddr = told.await.expect("the gateway did not start");
+        (Self::at(address, stop, running, dir), reload)
     }
 
     /// With these agents, webhooks as this courier has them (none: off), and all else by default; and its engine.
@@ -138,6 +154,15 @@ impl Gateway {
     pub async fn count(&self) -> i32 {
         self.client(Door::Gateway).list(&ListQuery::default()).await.unwrap().total.unwrap()
     }
+}
+
+/// Reads the settings of a file, for a gateway on a free port whose data are in a directory.
+pub fn read_settings(settings: &str, dir: &Path) -> Result<Config, Problems> {
+    let file = dir.join("gateway.toml");
+    std::fs::write(&file, settings).unwrap();
+    let flag = |key: &str, value: &str| Flag { name: "--set".into(), key: key.into(), value: value.into() };
+    let flags = vec![flag("server.listen", "127.0.0.1:0"), flag("store.data_dir", dir.to_str().unwrap())];
+    Config::load(&Sources { file: Some(file), flags, ..Sources::default() })
 }
 
 /// How a client reaches the gateway.

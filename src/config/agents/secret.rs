@@ -41,7 +41,7 @@ pub(in crate::config) fn resolve(text: &str, environment: &Environment) -> Resul
 }
 
 /// A file's text; the error names the file.
-pub(super) fn read_text(path: &str) -> Result<String, String> {
+pub(in crate::config) fn read_text(path: &str) -> Result<String, String> {
     let cannot = |cause: io::Error| format!("the file {path} cannot be read: {cause}");
     let mut bytes = Vec::new();
     File::open(Path::new(path)).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(cannot)?;

@@ -5,10 +5,13 @@ use super::{
     secret::{self, Environment},
     target::{Target, checked_command, command_line},
 };
-use crate::config::{
-    agent::{A2aAgent, Agent, AgentKind, ExecAgent, OnLost, Secret},
-    reader::Reader,
-    value::Value,
+use crate::{
+    config::{
+        agent::{A2aAgent, Agent, AgentKind, ExecAgent, OnLost, Secret},
+        reader::Reader,
+        value::Value,
+    },
+    wire::card::Overlay,
 };
 
 /// A table, whose keys are read one by one.
@@ -40,6 +43,9 @@ impl<'r> Table<'r> {
         let max_concurrency = self.find("max_concurrency", |v| v.integer_or_zero(1..=1_000_000)).flatten();
         let words = [("fail", OnLost::Fail), ("resend", OnLost::Resend)];
         let on_lost = self.find("on_lost", |v| v.choice(&words)).unwrap_or(OnLost::Fail);
+        let extended_card = self.file("extended_card", |path| {
+            Overlay::parse(&secret::read_text(path)?).map_err(|problem| format!("the file {path} {problem}"))
+        });
         let place = self.place();
         let target = match &place {
             Some(Place::Url(target)) => Some(target),
@@ -50,7 +56,7 @@ impl<'r> Table<'r> {
         let kind = self.kind(place?, a2a, exec);
         let place = self.place_of("name")?;
         let origin = self.reader.entry(place).origin.clone();
-        Some(Found { place, origin, agent: Agent { name: name?, kind, max_concurrency, on_lost } })
+        Some(Found { place, origin, agent: Agent { name: name?, kind, max_concurrency, on_lost, extended_card } })
     }
 
     /// Reads `url` or `command`, whichever there is. None: wrong, and told.

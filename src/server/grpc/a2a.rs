@@ -1,5 +1,7 @@
 //! A2A 1.0 over gRPC: `lf.a2a.v1.A2AService`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 
@@ -7,12 +9,13 @@ use super::call::{self, Answer, Batches, Calls};
 use crate::{
     error::Result,
     proto::a2a::{
-        AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
+        CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
         GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest, ListTasksRequest,
         SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest, TaskPushNotificationConfig,
     },
     server::{
         a2a::{A2a, Origin, Updates},
+        card::Cards,
         status,
     },
     task::Dialect,
@@ -25,13 +28,14 @@ pub const NAME: &str = "lf.a2a.v1.A2AService";
 #[derive(Clone)]
 pub struct A2aService {
     a2a: A2a,
+    cards: Arc<Cards>,
     calls: Calls,
 }
 
 impl A2aService {
     /// The service on the operations.
-    pub fn new(a2a: A2a, calls: Calls) -> Self {
-        Self { a2a, calls }
+    pub fn new(a2a: A2a, cards: Arc<Cards>, calls: Calls) -> Self {
+        Self { a2a, cards, calls }
     }
 
     /// Answers the call of a method; none when the service has no such method.
@@ -75,8 +79,9 @@ impl A2aService {
                 calls.streaming("SubscribeToTask", request, subscribe).await
             }
             "GetExtendedAgentCard" => {
-                let card = async |q: GetExtendedAgentCardRequest| -> Result<AgentCard> {
-                    Err(a2a.no_extended_card(origin, q.tenant))
+                let visitor = &self.cards.visitor(request.uri(), request.headers());
+                let card = async |q: GetExtendedAgentCardRequest| {
+                    self.cards.extended(&a2a.status(origin, q.tenant)?, origin.dialect, visitor)
                 };
                 calls.unary("GetExtendedAgentCard", request, card).await
             }

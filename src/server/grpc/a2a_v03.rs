@@ -18,7 +18,7 @@ use crate::{
     },
     server::{
         a2a::{A2a, Origin, Updates},
-        card::{Base, Cards},
+        card::{Cards, Visitor},
         status,
     },
     task::Dialect,
@@ -97,8 +97,8 @@ impl A2aService {
                 calls.streaming("SubscribeToTask", request, subscribe).await
             }
             "GetAgentCard" => {
-                let base = self.cards.base(request.uri(), request.headers());
-                let card = async |_: GetAgentCardRequest| self.card(origin, &base);
+                let visitor = self.cards.visitor(request.uri(), request.headers());
+                let card = async |_: GetAgentCardRequest| self.card(origin, &visitor);
                 calls.unary("GetAgentCard", request, card).await
             }
             _ => return self.answer_push(origin, method, request).await,
@@ -146,9 +146,9 @@ impl A2aService {
         })
     }
 
-    /// The agent's card: the contract has one method for the card and for the extended one, and there is no other.
-    fn card(&self, origin: &Origin, base: &Base) -> Result<AgentCard> {
-        Ok(self.cards.v03(&self.a2a.engine.agent(&origin.agent)?, base))
+    /// The agent's card: the contract has one method for the card and for the extended one.
+    fn card(&self, origin: &Origin, visitor: &Visitor) -> Result<AgentCard> {
+        self.cards.v03(&self.a2a.engine.agent(&origin.agent)?, visitor)
     }
 }
 

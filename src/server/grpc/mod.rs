@@ -42,7 +42,7 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_reflection::server::Error> {
     let calls = |door| Calls { door, metrics: Arc::clone(&shared.metrics), max_request: shared.settings.max_body };
     let own = Gateway::new(shared.engine.clone(), Arc::clone(&shared.cards), calls("grpc"));
-    let a2a = A2aService::new(shared.a2a.clone(), calls("a2a-grpc"));
+    let a2a = A2aService::new(shared.a2a.clone(), Arc::clone(&shared.cards), calls("a2a-grpc"));
     let a2a_v03 = a2a_v03::A2aService::new(shared.a2a.clone(), Arc::clone(&shared.cards), calls("a2a-grpc-0.3"));
     let (reporter, health) = tonic_health::server::health_reporter();
     for service in NAMES {

@@ -2,7 +2,7 @@
 //!
 //! Every JSON-RPC answer, errors included, is HTTP 200, since clients take other statuses for failures of the
 //! transport. Other statuses are for requests that were not read: wrong Content-Type (415), too large (413), too slow
-//! (408).
+//! (408); and for those that need credentials (401), for which HTTP has a form that clients know.
 
 pub mod envelope;
 mod operations;
@@ -15,7 +15,8 @@ use axum::{
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
+use serde_json::json;
 
 use self::{
     envelope::{Id, Refusal, write_failure, write_success},
@@ -73,6 +74,11 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
             let mut out = BytesMut::new();
             match one(&operations, text, &mut seen, Streams::Allowed, &mut out).await {
                 Done::Stream(start) => start(seen),
+                Done::Challenged(outcome, challenge) => {
+                    seen.end(outcome);
+                    let headers = [(header::WWW_AUTHENTICATE, challenge)];
+                    (headers, json(StatusCode::UNAUTHORIZED, out.freeze())).into_response()
+                }
                 Done::Written(outcome) => {
                     seen.end(outcome);
                     json(StatusCode::OK, out.freeze())
@@ -99,7 +105,8 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
 async fn in_batch(shared: &Shared, operations: &Operations<'_>, text: &str) -> BytesMut {
     let mut seen = Observation::start(&shared.metrics, label(operations.door().dialect()), "unknown");
     let mut out = BytesMut::new();
-    if let Done::Written(outcome) = one(operations, text, &mut seen, Streams::Refused, &mut out).await {
+    let done = one(operations, text, &mut seen, Streams::Refused, &mut out).await;
+    if let Done::Written(outcome) | Done::Challenged(outcome, _) = done {
         seen.end(outcome);
     }
     out
@@ -116,6 +123,8 @@ enum Streams {
 enum Done {
     /// The answer is written; its outcome in metrics.
     Written(&'static str),
+    /// The answer is written, and asks for credentials; its outcome in metrics, and how.
+    Challenged(&'static str, HeaderValue),
     /// It is a stream, to be started with the request's observation.
     Stream(Box<dyn FnOnce(Observation) -> Response + Send>),
 }
@@ -170,8 +179,15 @@ async fn one(
                     super::sse::refusal(&id, &refusal)
                 }));
             }
-            write_failure(out, &request.id, &refusal);
-            Done::Written(status::row(error.kind()).outcome)
+            let outcome = status::row(error.kind()).outcome;
+            let challenge = status::challenge(&error);
+            // PraisonAI's servers say this so, outside of JSON-RPC; in a batch there is no outside.
+            if challenge.is_some() && dialect == Dialect::Praison && streams == Streams::Allowed {
+                out.put_slice(json!({"detail": error.message()}).to_string().as_bytes());
+            } else {
+                write_failure(out, &request.id, &refusal);
+            }
+            challenge.map_or(Done::Written(outcome), |challenge| Done::Challenged(outcome, challenge))
         }
     }
 }

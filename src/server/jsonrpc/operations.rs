@@ -17,7 +17,7 @@ use crate::{
         Shared,
         a2a::{Origin, Updates},
         caller,
-        card::{Base, DOOR, PRAISON_DOOR},
+        card::{DOOR, PRAISON_DOOR},
         extensions::Extensions,
         request::{last_event_id, request_id},
     },
@@ -51,17 +51,15 @@ pub struct Operations<'a> {
     /// The agent that the path names; empty: none.
     agent: String,
     head: &'a Parts,
-    base: Base,
     extensions: Result<Extensions>,
 }
 
 impl<'a> Operations<'a> {
     /// The operations for a request with this head, whose path names `agent`; empty: nobody.
     pub fn new(shared: &'a Shared, door: Door, agent: String, head: &'a Parts) -> Self {
-        let base = shared.cards.base(&head.uri, &head.headers);
         // A request of the older dialects may name the header as they do; one that names none is answered as 1.0 is.
         let extensions = Extensions::read(&head.headers, door.dialect());
-        Self { shared, door, agent, head, base, extensions }
+        Self { shared, door, agent, head, extensions }
     }
 
     /// The door that the request came through.
@@ -200,17 +198,12 @@ impl<'a> Operations<'a> {
         }
     }
 
-    /// PraisonAI's clients get the card that all get; the others' dialects have an error for this.
     fn extended_card(&self, origin: &Origin, params: Value) -> Result<Reply> {
-        let request = decode::extended_card(params, origin.dialect)?;
-        match origin.dialect {
-            Dialect::Praison => {
-                let agent = self.shared.engine.agent(&self.agent)?;
-                let door = if self.door == Door::Praison { PRAISON_DOOR } else { DOOR };
-                Ok(Reply::Json(self.shared.cards.praison_json(&agent, &self.base, door).into()))
-            }
-            Dialect::V1 | Dialect::V03 => Err(self.shared.a2a.no_extended_card(origin, request.tenant)),
-        }
+        let (shared, request) = (self.shared, decode::extended_card(params, origin.dialect)?);
+        let agent = shared.a2a.status(origin, request.tenant)?;
+        let visitor = shared.cards.visitor(&self.head.uri, &self.head.headers);
+        let door = if self.door == Door::Praison { PRAISON_DOOR } else { DOOR };
+        Ok(Reply::Json(shared.cards.extended_json(&agent, origin.dialect, &visitor, door)?.into()))
     }
 }
 

@@ -28,8 +28,9 @@ pub use self::form::Form;
 use self::{path::Target, refusal::Refusal};
 use super::{
     Shared,
-    a2a::{A2a, Origin, Updates},
+    a2a::{Origin, Updates},
     caller,
+    card::{self, Document},
     extensions::Extensions,
     observe::Observation,
     ops, request, sse,
@@ -45,6 +46,8 @@ use crate::{
 enum Reply {
     /// The result, as JSON.
     Json(Bytes),
+    /// An extended card, which clients may keep.
+    Card(Document),
     /// A stream.
     Updates(Box<Updates>),
 }
@@ -72,6 +75,10 @@ pub async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response {
         Ok(Reply::Json(json)) => {
             seen.succeed();
             (StatusCode::OK, [(header::CONTENT_TYPE, media)], json).into_response()
+        }
+        Ok(Reply::Card(card)) => {
+            seen.succeed();
+            card::answer(&head.headers, card).into_response()
         }
         Ok(Reply::Updates(updates)) => {
             sse::answer(*updates, sse::Writer::Rest(form), shared.settings.sse_keep_alive, seen)
@@ -112,19 +119,19 @@ async fn answer(
         _ => query::read(head.uri.query(), target.form)?,
     };
     target.name(&mut params);
-    run(&shared.a2a, &origin, operation, target, head, params).await
+    run(shared, &origin, operation, target, head, params).await
 }
 
 /// Carries an operation out.
 async fn run(
-    a2a: &A2a,
+    shared: &Shared,
     origin: &Origin,
     operation: Operation,
     target: Target,
     head: &Parts,
     params: Value,
 ) -> Result<Reply, Refusal> {
-    let (form, dialect) = (target.form, target.form.dialect());
+    let (a2a, form, dialect) = (&shared.a2a, target.form, target.form.dialect());
     let json = match operation {
         Operation::SendMessage => form.sent(&a2a.send(origin, form.read_send(params)?).await?),
         Operation::SendStreamingMessage => {
@@ -157,8 +164,10 @@ async fn run(
             Bytes::from_static(b"{}")
         }
         Operation::GetExtendedAgentCard => {
-            let request = decode::extended_card(params, dialect)?;
-            return Err(a2a.no_extended_card(origin, request.tenant).into());
+            let agent = a2a.status(origin, decode::extended_card(params, dialect)?.tenant)?;
+            let visitor = shared.cards.visitor(&head.uri, &head.headers);
+            let media = form.media(&head.headers);
+            return Ok(Reply::Card(shared.cards.extended_document(&agent, dialect, &visitor, media)?));
         }
     };
     Ok(Reply::Json(json))

@@ -56,6 +56,11 @@ impl Refusal {
         if let Self::Verb(allowed) = self {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
+        if let Self::Error(error) = self
+            && let Some(challenge) = status::challenge(error)
+        {
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         answer
     }
 

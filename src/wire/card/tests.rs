@@ -195,14 +195,10 @@ fn the_0_3_card_is_flat_and_unsigned() {
 #[test]
 fn the_merged_card_holds_both_whole() {
     let merged = parse(&merged(&sample(), URL));
-    let mut pure = v1_card();
-    pure.as_object_mut().unwrap().remove("signatures");
-    assert_contains(&merged, &pure);
+    assert_contains(&merged, &v1_card());
     assert_contains(&merged, &v03_card());
-    assert_eq!(merged.get("signatures"), None);
 
     let mut read = sample();
-    read.signatures.clear();
     read.capabilities.as_mut().unwrap().push_notifications = Some(false);
     assert_eq!(serde_json::from_value::<AgentCard>(merged.clone()).unwrap(), read, "a 1.0 client reads the 1.0 card");
     assert!(merged["provider"].as_object().unwrap().values().all(Value::is_string));
@@ -249,4 +245,29 @@ fn the_praisonai_card_has_its_own_shapes() {
     for absent in ["skills", "provider", "securitySchemes", "security"] {
         assert_eq!(bare.get(absent), None, "{absent}");
     }
+}
+
+#[test]
+fn what_is_signed_is_the_1_0_card_without_signatures_and_empty_values() {
+    let mut card = sample();
+    let text = signed_form(&card);
+    card.signatures.clear();
+    assert_eq!(signed_form(&card), text);
+    assert!(text.starts_with("{\"capabilities\":{") && !text.contains(' '), "{text}");
+    let value = parse(&text);
+    assert_eq!(canonical(&value), text);
+    assert_eq!(value.get("description"), None, "it is empty");
+    assert_eq!(value.get("defaultOutputModes"), None, "it is empty");
+    assert_eq!(
+        value["securityRequirements"],
+        json!([{"schemes": {"oauth": {"list": ["read"]}}}]),
+        "without scopes it is empty"
+    );
+    assert_eq!(value["capabilities"]["streaming"], true);
+    assert_eq!(value["skills"], json!([{"id": "echo", "name": "Echo"}]));
+    let read: AgentCard = serde_json::from_str(&merged(&card, URL)).unwrap();
+    let same = AgentCard { capabilities: card.capabilities.clone(), ..read };
+    assert_eq!(signed_form(&same), text, "who reads the merged card verifies the same");
+    let changed = AgentCard { name: "other".into(), ..card };
+    assert_ne!(signed_form(&changed), text);
 }

@@ -10,15 +10,10 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    sync::OnceLock,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, sync::OnceLock, time::SystemTime};
 
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
 use self::operation::{Contract, Place};
@@ -26,7 +21,7 @@ use super::{Form, path};
 use crate::{proto::SCHEMAS, server::card};
 
 /// How long the document may be used without asking again. Short, so that another version of the gateway shows soon.
-const MAX_AGE: Duration = Duration::from_secs(300);
+const MAX_AGE: &str = "public, max-age=300";
 
 /// Where it is served.
 pub const PATH: &str = "/openapi.json";
@@ -37,16 +32,10 @@ below `/agents/{agent}`. `HEAD` is answered where `GET` is, except by streams. D
 do (`page_size` is `pageSize`; both are read). Members and parameters that are not known are passed over. The same tasks \
 are served over JSON-RPC at `/a2a`, and over gRPC and gRPC-Web on the same port; those doors are not described here.";
 
-/// The document, and what caches are told of it.
+/// The document, made when it is first asked for.
 pub struct Document {
     public_url: Option<String>,
-    made: OnceLock<Made>,
-}
-
-struct Made {
-    json: Bytes,
-    etag: String,
-    since: SystemTime,
+    made: OnceLock<(String, SystemTime)>,
 }
 
 impl Document {
@@ -57,23 +46,10 @@ impl Document {
 
     /// Answers a request for it: 304 when the client has it.
     pub fn answer(&self, headers: &HeaderMap) -> Response {
-        let made = self.made.get_or_init(|| {
-            let json = document(self.public_url.as_deref()).to_string();
-            Made { etag: card::etag(&json), json: json.into(), since: SystemTime::now() }
-        });
-        let mut answer = if card::is_fresh(headers, &made.etag, made.since) {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            ([(header::CONTENT_TYPE, "application/json")], made.json.clone()).into_response()
-        };
-        let cache = format!("public, max-age={}", MAX_AGE.as_secs());
-        // Weak, since it may be sent compressed.
-        for (name, value) in [(header::CACHE_CONTROL, cache), (header::ETAG, format!("W/{}", made.etag))] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                answer.headers_mut().insert(name, value);
-            }
-        }
-        answer
+        let made = || (document(self.public_url.as_deref()).to_string(), SystemTime::now());
+        let (json, modified) = self.made.get_or_init(made).clone();
+        let document = card::Document { json, media: "application/json", modified, cache_control: MAX_AGE, vary: "" };
+        card::answer(headers, document).into_response()
     }
 }
 
