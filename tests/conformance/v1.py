@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -30,32 +30,45 @@ class Pass:
     """A run of some of the kit's tests against a gateway with some settings."""
 
     name: str
-    # What the gateway and its agent are like beyond SETTINGS.
-    settings: dict
-    agent: list
     # Which tests, as pytest's -k has it; empty: all.
     tests: str = ""
+    # Beyond SETTINGS.
+    settings: dict = field(default_factory=dict)
+    # An extension that the agent requires of its callers.
+    required: str = ""
+    # What the agent's extended card says beyond its card.
+    extended: dict = field(default_factory=dict)
 
 
+SKILL = {"id": "more", "name": "More", "description": "Is for those who may see it.", "tags": ["test"]}
+# After the first: what the kit skips where a capability is there, or is not.
 PASSES = [
-    Pass("all tests", {}, []),
-    # What the kit skips where a capability is there.
-    Pass("without webhooks", {"webhooks.enabled": "false"}, [], "push"),
+    Pass("all tests"),
+    Pass("without webhooks", "push", settings={"webhooks.enabled": "false"}),
+    Pass("a required extension", "missing_required_extension", required="urn:a2a:tck:required-extension"),
+    # The kit asks for the card without credentials, as a proxy that has checked them may.
+    Pass(
+        "an extended card",
+        "CARD-EXT",
+        settings={"cards.extended_trust_proxy": "true"},
+        extended={"skills": [SKILL]},
+    ),
 ]
 
 
 class Agent(Process):
-    def __init__(self, directory, options):
+    def __init__(self, directory, required):
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, str(HERE / "v1_agent.py"), str(port), *options]
+        command = [sys.executable, str(HERE / "v1_agent.py"), str(port), *([required] if required else [])]
         super().__init__("scenarios", command, self.url, directory / "agent.log", dict(os.environ))
 
 
 def run(one, checkout, binary, directory):
     """The lines that the recorder wrote in a pass."""
-    agent = Agent(directory, one.agent)
-    gateway = Gateway(binary, directory, [agent])
+    agent = Agent(directory, one.required)
+    gateway = Gateway(binary, directory, [])
+    gateway.command += ["--config", str(settings_file(one, agent, directory))]
     for key, value in {**SETTINGS, **one.settings}.items():
         gateway.command += ["--set", f"{key}={value}"]
     record = directory / "record.jsonl"
@@ -78,6 +91,19 @@ def run(one, checkout, binary, directory):
     if not record.exists():
         raise RuntimeError(f"the kit ran no test:\n{output.read_text()}")
     return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def settings_file(one, agent, directory):
+    """The agent, as a table of the gateway's settings."""
+    table = {"name": agent.name, "url": agent.url}
+    if one.extended:
+        card = directory / "extended.json"
+        card.write_text(json.dumps(one.extended))
+        table["extended_card"] = str(card)
+    file = directory / "gateway.toml"
+    # A text in JSON is one in TOML, too.
+    file.write_text("[[agents]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()))
+    return file
 
 
 def wait_for_card(gateway):

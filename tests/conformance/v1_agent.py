@@ -1,7 +1,7 @@
 """The agent that the conformance kit's tests of A2A 1.0 presume: a message's id says what is to happen to its task.
 
 It speaks A2A 1.0 over JSON-RPC with Python's standard library alone, so that nothing has to be installed for it.
-Usage: v1_agent.py PORT
+Usage: v1_agent.py PORT [URI of an extension that it requires]
 """
 
 import json
@@ -196,14 +196,17 @@ class Agent:
         return task.value()
 
 
-def card(url):
+def card(url, required):
+    capabilities = {"streaming": True}
+    if required:
+        capabilities["extensions"] = [{"uri": required, "required": True}]
     skill = {"id": "scenarios", "name": "Scenarios", "description": "Does what a message's id says.", "tags": ["test"]}
     return {
         "name": "Scenarios",
         "description": "Follows the scenarios of the conformance kit.",
         "version": "1",
         "supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
-        "capabilities": {"streaming": True},
+        "capabilities": capabilities,
         "defaultInputModes": ["text/plain"],
         "defaultOutputModes": ["text/plain"],
         "skills": [skill],
@@ -217,7 +220,7 @@ class Door(BaseHTTPRequestHandler):
 
     def do_GET(self):
         host, port = self.server.server_address[:2]
-        self.answer(200, card(f"http://{host}:{port}/"))
+        self.answer(200, card(f"http://{host}:{port}/", "".join(sys.argv[2:])))
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
