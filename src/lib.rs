@@ -207,6 +207,7 @@ fn server_settings(config: &Config) -> server::Settings {
     let server = &config.server;
     server::Settings {
         public_url: server.public_url.clone(),
+        grpc_url: server.grpc_url.clone(),
         merged_card: server.merged_card,
         cors_origins: server.cors_origins.clone(),
         max_body: server.max_body,

@@ -46,7 +46,7 @@ const REST: &str = "HTTP+JSON";
 pub struct Base {
     /// `http://host:port`, perhaps with a path, without a slash at its end.
     url: String,
-    /// `host:port`.
+    /// `host:port`, unless the operator names another place for gRPC.
     authority: String,
 }
 
@@ -93,6 +93,7 @@ pub struct Offers {
 /// Adapts and serves cards.
 pub struct Cards {
     public: Option<Base>,
+    grpc_url: Option<String>,
     fallback: Base,
     offers: Offers,
     started: SystemTime,
@@ -120,11 +121,24 @@ impl Cards {
     /// Cards of a gateway that listens on `local`. `public`: where clients reach it, if that is known.
     pub fn new(public: Option<Base>, local: SocketAddr, offers: Offers) -> Self {
         let fallback = Base { url: format!("http://{local}"), authority: local.to_string() };
-        Self { public, fallback, offers, started: SystemTime::now(), served: Mutex::default() }
+        Self { public, grpc_url: None, fallback, offers, started: SystemTime::now(), served: Mutex::default() }
+    }
+
+    /// The same, with the address that gRPC interfaces have, if that is another than the rest of the gateway's.
+    pub fn with_grpc_url(self, grpc_url: Option<String>) -> Self {
+        Self { grpc_url, ..self }
     }
 
     /// Where the sender of a request to this URI with these headers reaches the gateway: as set, or else as it has just done.
     pub fn base(&self, uri: &Uri, headers: &HeaderMap) -> Base {
+        let base = self.http_base(uri, headers);
+        match &self.grpc_url {
+            Some(url) => Base { authority: url.clone(), ..base },
+            None => base,
+        }
+    }
+
+    fn http_base(&self, uri: &Uri, headers: &HeaderMap) -> Base {
         if let Some(public) = &self.public {
             return public.clone();
         }

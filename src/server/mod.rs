@@ -59,7 +59,9 @@ pub async fn serve(
         Base::parse(url).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("not an http URL: {url}")))
     });
     let offers = Offers { push: engine.offers_webhooks(), merged: settings.merged_card };
-    let cards = Arc::new(Cards::new(public.transpose()?, listener.local_addr()?, offers));
+    let cards = Arc::new(
+        Cards::new(public.transpose()?, listener.local_addr()?, offers).with_grpc_url(settings.grpc_url.clone()),
+    );
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
     let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
     let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;
