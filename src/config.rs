@@ -93,7 +93,7 @@ pub struct Server {
     pub max_streams_per_connection: u32,
     /// The longest silence on a Server-Sent Events stream before a keep-alive.
     pub sse_keepalive: Duration,
-    /// How long an A2A stream stays open without news while its task waits for an authorization.
+    /// How long an A2A stream stays open without news while its task waits for its caller.
     pub auth_required_idle: Duration,
     /// Whether agent cards are readable by clients of all dialects, not only of A2A 1.0.
     pub merged_card: bool,

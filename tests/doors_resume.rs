@@ -181,3 +181,33 @@ async fn a_stream_that_waits_for_an_authorization_too_long_ends_and_can_be_resum
         assert_eq!(rest.iter().map(short).collect::<Vec<_>>(), ["Canceled"], "{door:?}");
     }
 }
+
+#[tokio::test]
+async fn a_subscription_to_a_task_that_asks_shows_what_becomes_of_it() {
+    let gateway = Gateway::start().await;
+    for door in [Door::Gateway, Door::A2aGrpc, Door::V1, Door::Rest] {
+        let client = gateway.client(door);
+        let asked = client.send(say("ask: Who?")).await.unwrap().task();
+        let mut watch = client.watch(&asked.id, None).await.unwrap();
+        let first = watch.item().await;
+        assert!(matches!(&first.what, What::Task(task) if task.state == InputRequired), "{door:?}: {first:?}");
+        client.send(Send { task: &asked.id, ..say("Bob") }).await.unwrap();
+        let states: Vec<_> = watch.rest().await.iter().filter_map(Item::state).collect();
+        assert_eq!(states, [Working, Completed], "{door:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_task_that_asks_is_not_held_open_for_ever() {
+    let settings = [("server.auth_required_idle", "100ms")];
+    let gateway = Gateway::start_with(vec![("echo".into(), std::sync::Arc::new(Echo))], &settings).await;
+    for door in [Door::A2aGrpc, Door::V1, Door::Rest] {
+        let client = gateway.client(door);
+        let asked = client.send(say("ask: Who?")).await.unwrap().task();
+        let shown = client.watch(&asked.id, None).await.unwrap().rest().await;
+        assert_eq!(shown.iter().filter_map(Item::state).collect::<Vec<_>>(), [InputRequired], "{door:?}");
+        // Who goes on where such a stream has ended has missed nothing, and is told so at once.
+        let rest = gateway.client(Door::V1).watch(&asked.id, Some(3)).await.unwrap().rest().await;
+        assert_eq!(rest, [], "{door:?}");
+    }
+}

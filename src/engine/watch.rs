@@ -20,7 +20,8 @@ const BATCH: usize = 256;
 pub enum Until {
     /// Once the task has settled (gateway API).
     Settled,
-    /// Once the task has settled or needs input (A2A 1.0 streams). Stays open at AUTH_REQUIRED.
+    /// Once the task has settled or comes to need input (A2A 1.0 streams). Stays open at AUTH_REQUIRED, and on a task that
+    /// needs input already when the watch opens with a snapshot: its watcher wants what comes then.
     InputRequired,
     /// Once the task has settled or is interrupted in either way (blocking calls, 0.3 streams).
     Interrupted,
@@ -76,7 +77,10 @@ impl Watch {
         match from {
             From::Snapshot => {
                 let record = inner.record(caller, id).await?;
-                Ok(Self::after_record(inner, subscription, &record, until).with_opening(&record))
+                let at_once = if until == Until::InputRequired { Until::Settled } else { until };
+                let ended = at_once.reached(state_of(&record));
+                let watch = Self::after_record(inner, subscription, &record, until).with_opening(&record);
+                Ok(Self { ended, ..watch })
             }
             From::After(after) => {
                 let page = inner.store.log(id, after).await?.filter(|page| page.owner == caller.owner);

@@ -43,7 +43,7 @@ pub struct A2a {
 
 impl A2a {
     /// The operations on an engine. `auth_required_idle`: how long a stream stays open, without an event, on a task
-    /// that waits for an authorization.
+    /// that waits for its caller.
     pub fn new(engine: Engine, auth_required_idle: Duration) -> Self {
         Self { engine, auth_required_idle }
     }
@@ -257,7 +257,7 @@ pub struct Updates {
     opening: Opening,
     has_artifacts: bool,
     idle: Duration,
-    /// Set while the task waits for an authorization.
+    /// Set while the task waits for its caller.
     idle_until: Option<Instant>,
 }
 
@@ -275,7 +275,7 @@ impl Updates {
                 Err(error) => return Some(Err(error)),
             };
             if let Some(last) = batch.last() {
-                self.idle_until = (last.state == TaskState::AuthRequired).then(|| Instant::now() + self.idle);
+                self.idle_until = state::is_interrupted(last.state).then(|| Instant::now() + self.idle);
             }
             let batch = self.adapt(batch);
             if !batch.is_empty() {

@@ -33,7 +33,7 @@ pub struct Settings {
     pub max_concurrent_streams: u32,
     /// How often an SSE stream with nothing to say sends a comment.
     pub sse_keep_alive: Duration,
-    /// How long an A2A stream stays open, without an event, on a task that waits for an authorization.
+    /// How long an A2A stream stays open, without an event, on a task that waits for its caller.
     pub auth_required_idle: Duration,
     /// How long requests under way may take to finish once the gateway shuts down.
     pub drain_deadline: Duration,

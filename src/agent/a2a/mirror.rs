@@ -41,6 +41,8 @@ pub struct Mirror {
     /// In a later turn: until the agent says something else than `prior`, an interrupted state is still the one that the
     /// turn answers.
     waiting: bool,
+    /// Whether the message's stream has shown the task: what it reports after that is news.
+    shown: bool,
     /// Ids for artifacts that come without one, by their place in the agent's task.
     unnamed: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl Mirror {
             sent: sent.to_owned(),
             prior: task.history.iter().rev().find(said).cloned(),
             waiting: later,
+            shown: false,
             unnamed: Vec::new(),
         }
     }
@@ -115,7 +118,11 @@ impl Mirror {
     /// The updates that a live event means.
     pub fn event(&mut self, event: Payload) -> Vec<Update> {
         match event {
-            Payload::Task(task) => self.snapshot(task, Snapshot::Fresh),
+            Payload::Task(task) => {
+                let updates = self.snapshot(task, Snapshot::Fresh);
+                self.shown = true;
+                updates
+            }
             Payload::Message(message) => vec![Update::Reply(message)],
             Payload::StatusUpdate(update) => {
                 if !self.is_ours(&update.task_id) {
@@ -126,7 +133,11 @@ impl Mirror {
                     let known = &mut self.metadata.get_or_insert_default().fields;
                     known.extend(more.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
                 }
-                updates.extend(self.status(update.status.unwrap_or_default(), update.metadata));
+                let status = update.status.unwrap_or_default();
+                if self.shown && state::is_interrupted(status.state()) {
+                    self.waiting = false;
+                }
+                updates.extend(self.status(status, update.metadata));
                 updates
             }
             Payload::ArtifactUpdate(update) => {

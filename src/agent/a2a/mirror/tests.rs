@@ -278,8 +278,19 @@ fn the_question_that_the_turn_answers_is_not_asked_again() {
         // Once the agent has begun, the same words are a question again.
         assert_eq!(mirror.event(report("t", TaskState::Working, None)), []);
         assert!(!mirror.is_waiting());
-        assert_eq!(mirror.event(report("t", TaskState::InputRequired, stale)).len(), 1);
+        assert_eq!(mirror.event(report("t", TaskState::InputRequired, stale.clone())).len(), 1);
         assert!(mirror.is_over());
+        // So they are in a stream that has shown the task as it was before: what follows has happened since.
+        for before in [TaskState::InputRequired, TaskState::Submitted] {
+            let mut mirror = second_turn(question());
+            assert_eq!(mirror.event(Payload::Task(agents(before, Some(question())))), []);
+            // Reading the task proves nothing yet: the stream may have broken off before the agent began.
+            let read = agents(TaskState::InputRequired, stale.clone());
+            assert_eq!(mirror.snapshot(read, Snapshot::Again), []);
+            assert!(mirror.is_waiting() && !mirror.is_over());
+            assert_eq!(mirror.event(report("t", TaskState::InputRequired, stale.clone())).len(), 1, "{stale:?}");
+            assert!(mirror.is_over());
+        }
     }
     // Another question is an answer.
     let mut mirror = second_turn(question());
