@@ -220,9 +220,11 @@ async fn canceling_stops_the_work_and_can_be_repeated_but_in_0_3_until_the_task_
         let id = events.item().await.task;
         let canceled = client.cancel(&id).await.unwrap();
         assert_eq!((canceled.state, &canceled.id), (Canceled, &id), "{door:?}");
-        match client.cancel(&id).await {
-            Err(fault) if matches!(door, Door::V03 | Door::Rest03 | Door::Grpc03) => fault.is(&TASK_NOT_CANCELABLE),
-            again => assert_eq!(again.unwrap(), canceled, "{door:?}: a second cancel"),
+        let again = client.cancel(&id).await;
+        if matches!(door, Door::V03 | Door::Rest03 | Door::Grpc03) {
+            again.unwrap_err().is(&TASK_NOT_CANCELABLE);
+        } else {
+            assert_eq!(again.unwrap(), canceled, "{door:?}: a second cancel");
         }
         assert_eq!(client.get(&id, None).await.unwrap().state, Canceled, "{door:?}");
         let rest = events.rest().await;

@@ -127,6 +127,8 @@ impl A2a {
                 self.check_agent(&agent, &record)?;
             }
             let state = record.task.status.as_ref().map(TaskStatus::state);
+            // PraisonAI's clients, whose lookups look like those of 0.3, cancel as often as they like.
+            let refuses_canceled = refuses_canceled && record.dialect != Dialect::Praison;
             if refuses_canceled && state == Some(TaskState::Canceled) {
                 return Err(Error::task_not_cancelable(&request.id, state::word(TaskState::Canceled)));
             }
