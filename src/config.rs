@@ -75,6 +75,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The URL that clients reach the gateway at, without a slash at its end; none: derived from each request.
     pub public_url: Option<String>,
+    /// The address of gRPC in agent cards, `HOST:PORT` or a URL; none: host and port of the gateway's URL.
+    pub grpc_url: Option<String>,
     /// How long a shutdown waits for calls to finish.
     pub drain_deadline: Duration,
     /// The largest request body or gRPC message, in bytes.
@@ -253,6 +255,7 @@ fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Optio
     let server = Server {
         listen: r.read("server.listen", Value::address)?,
         public_url: r.read("server.public_url", Value::base_url)?,
+        grpc_url: r.read("server.grpc_url", Value::grpc_url)?,
         drain_deadline: r.read("server.drain_deadline", |v| v.duration(Duration::ZERO..=HOUR))?,
         max_body: r.read("server.max_body", |v| v.size(KIB..=256 * MIB))?,
         max_batch: r.read("server.max_batch", |v| v.integer(1..=10_000))?,

@@ -101,6 +101,12 @@ impl Error {
         Self::new(ErrorKind::TaskNotFound, format!("Task not found: {}", shorten(id))).with("taskId", shorten(id))
     }
 
+    /// The task cannot be canceled, being in this state.
+    pub fn task_not_cancelable(id: &str, state: &str) -> Self {
+        let message = format!("Task not cancelable: already {state}");
+        Self::new(ErrorKind::TaskNotCancelable, message).with("taskId", id).with("state", state)
+    }
+
     /// A fault of the gateway. The cause goes to the log, with what was being done; the caller sees neither.
     pub fn internal(doing: &str, cause: impl fmt::Display) -> Self {
         tracing::error!(%cause, "{doing} failed");

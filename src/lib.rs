@@ -231,6 +231,7 @@ fn server_settings(config: &Config, extended_cards: Extended) -> server::Setting
     let server = &config.server;
     server::Settings {
         public_url: server.public_url.clone(),
+        grpc_url: server.grpc_url.clone(),
         merged_card: server.merged_card,
         extended_cards,
         signing_keys: config.cards.signing_keys.clone(),

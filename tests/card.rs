@@ -149,6 +149,21 @@ async fn merging_can_be_turned_off_and_the_public_url_set() {
 }
 
 #[tokio::test]
+async fn grpc_can_have_an_address_of_its_own() {
+    let settings = [("server.grpc_url", "grpc.agents.test:443")];
+    let gateway = Gateway::start_with(vec![("echo".into(), Arc::new(Echo))], &settings).await;
+    let merged = card(&gateway, PATHS[0], "").await;
+    let urls = |list: &str, name: &str| {
+        let interfaces = merged[list].as_array().unwrap().clone();
+        let (grpc, others): (Vec<_>, Vec<_>) = interfaces.into_iter().partition(|interface| interface[name] == "GRPC");
+        assert!(others.iter().all(|other| other["url"].as_str().unwrap().starts_with("http://127.0.0.1:")), "{list}");
+        grpc.iter().map(|interface| interface["url"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(urls("supportedInterfaces", "protocolBinding"), ["grpc.agents.test:443"; 2]);
+    assert_eq!(urls("additionalInterfaces", "transport"), ["grpc.agents.test:443"]);
+}
+
+#[tokio::test]
 async fn a_client_that_has_the_card_is_not_sent_it_again() {
     let gateway = Gateway::start().await;
     for path in [PATHS[0], PATHS[1], "/praisonai/.well-known/agent.json"] {

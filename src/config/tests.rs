@@ -41,6 +41,7 @@ fn the_default_file_holds_every_setting_and_no_other() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.server.listen, ([127, 0, 0, 1], 8080).into());
     assert_eq!(config.server.public_url, None);
+    assert_eq!(config.server.grpc_url, None);
     assert_eq!(config.server.max_body, 4 << 20);
     assert_eq!(config.store.max_size, None);
     assert_eq!(config.retention.settled, Some(Duration::from_secs(30 * 24 * 3600)));

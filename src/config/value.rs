@@ -164,6 +164,28 @@ impl Value {
         if good { Ok(Some(text.trim_end_matches('/').to_owned())) } else { Err(error.to_owned()) }
     }
 
+    /// Where a gRPC client connects: `HOST:PORT`, or a URL of that; or none.
+    pub(super) fn grpc_url(&self) -> Read<Option<String>> {
+        let error = "must be HOST:PORT such as agents.example.com:443, a URL of these, or \"\"";
+        let text = self.text().ok_or(error)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let place = match text.split_once("://") {
+            Some(("http" | "https" | "grpc" | "grpcs", place)) => place,
+            Some(_) => return Err(error.to_owned()),
+            None => text,
+        };
+        let authority = place
+            .parse::<http::uri::Authority>()
+            .ok()
+            .filter(|authority| !place.contains('@') && !authority.host().is_empty());
+        match authority.and_then(|authority| authority.port_u16()) {
+            Some(_) => Ok(Some(text.to_owned())),
+            None => Err(error.to_owned()),
+        }
+    }
+
     /// Origins of web pages, as browsers write them, or `*`; perhaps none.
     pub(super) fn origins(&self) -> Read<Vec<String>> {
         let error = "must be a list of origins such as \"https://app.example.com\", or \"*\" for all";
@@ -363,6 +385,15 @@ mod tests {
         for bad in ["a.example", "ftp://a.example", "https://u@a.example", "https://a.example?x", "http://a.example/#x"]
         {
             assert!(text(bad).base_url().is_err(), "{bad}");
+        }
+        for good in ["a.example:443", "[::1]:8080", "https://a.example:443", "grpc://127.0.0.1:80"] {
+            assert_eq!(text(good).grpc_url(), Ok(Some(good.to_owned())));
+        }
+        assert_eq!(text("").grpc_url(), Ok(None));
+        for bad in
+            ["a.example", ":443", "a.example:443/x", "u@a.example:443", "dns://a.example:443", "https://a.example"]
+        {
+            assert!(text(bad).grpc_url().is_err(), "{bad}");
         }
         assert!(text("warn,a2a_gateway::store=debug,tower[span]=info").log_filter().is_ok());
         for bad in ["", "inof", "info,a2a=loud", "info,"] {

@@ -39,10 +39,7 @@ pub(super) async fn cancel(
             return Ok(stored.into_record());
         }
         if state::is_settled(stored.state) {
-            let message = format!("Task not cancelable: already {}", state::word(stored.state));
-            return Err(Error::new(ErrorKind::TaskNotCancelable, message)
-                .with("taskId", id)
-                .with("state", state::word(stored.state)));
+            return Err(Error::task_not_cancelable(&id.to_string(), state::word(stored.state)));
         }
         if Instant::now() >= until {
             let message = format!("the agent is slow to cancel task {id}: look again later");

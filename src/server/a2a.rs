@@ -119,13 +119,23 @@ impl A2a {
         })
     }
 
-    /// Cancels a task.
+    /// Cancels a task. One that is canceled already is returned as it is, as 1.0 has it (section 3.1.5); to 0.3 it is not
+    /// cancelable (section 8.2).
     pub async fn cancel(&self, origin: &Origin, request: CancelTaskRequest) -> Result<Record> {
         let agent = self.agent(origin, request.tenant)?;
         let id = TaskId::parse("id", &request.id)?;
-        if !agent.is_empty() {
+        let refuses_canceled = origin.dialect == Dialect::V03;
+        if !agent.is_empty() || refuses_canceled {
             let record = self.engine.get(&origin.caller, id, Some(0)).await?;
-            self.check_agent(&agent, &record)?;
+            if !agent.is_empty() {
+                self.check_agent(&agent, &record)?;
+            }
+            let state = record.task.status.as_ref().map(TaskStatus::state);
+            // PraisonAI's clients, whose lookups look like those of 0.3, cancel as often as they like.
+            let refuses_canceled = refuses_canceled && record.dialect != Dialect::Praison;
+            if refuses_canceled && state == Some(TaskState::Canceled) {
+                return Err(Error::task_not_cancelable(&request.id, state::word(TaskState::Canceled)));
+            }
         }
         let record = self.engine.cancel(&origin.caller, id, request.metadata).await?;
         origin.extensions.note_task(&self.engine, &record);

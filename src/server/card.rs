@@ -60,7 +60,7 @@ const REST: &str = "HTTP+JSON";
 pub struct Base {
     /// `http://host:port`, perhaps with a path, without a slash at its end.
     url: String,
-    /// `host:port`.
+    /// `host:port`, unless the operator names another place for gRPC.
     authority: String,
 }
 
@@ -123,6 +123,7 @@ enum Kind {
 /// Adapts and serves cards.
 pub struct Cards {
     public: Option<Base>,
+    grpc_url: Option<String>,
     fallback: Base,
     offers: Offers,
     extended: Extended,
@@ -148,6 +149,7 @@ impl Cards {
         let started = SystemTime::now();
         Self {
             public,
+            grpc_url: None,
             fallback,
             offers,
             extended: Extended::default(),
@@ -175,8 +177,21 @@ impl Cards {
         self.signer.as_ref().map(Signer::jwks)
     }
 
+    /// The same, with the address that gRPC interfaces have, if that is another than the rest of the gateway's.
+    pub fn with_grpc_url(self, grpc_url: Option<String>) -> Self {
+        Self { grpc_url, ..self }
+    }
+
     /// Where the sender of a request to this URI with these headers reaches the gateway: as set, or else as it has just done.
     pub fn base(&self, uri: &Uri, headers: &HeaderMap) -> Base {
+        let base = self.http_base(uri, headers);
+        match &self.grpc_url {
+            Some(url) => Base { authority: url.clone(), ..base },
+            None => base,
+        }
+    }
+
+    fn http_base(&self, uri: &Uri, headers: &HeaderMap) -> Base {
         if let Some(public) = &self.public {
             return public.clone();
         }

@@ -62,7 +62,8 @@ pub async fn serve(
         Base::parse(url).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("not an http URL: {url}")))
     });
     let offers = Offers { push: engine.offers_webhooks(), merged: settings.merged_card };
-    let cards = Cards::new(public.transpose()?, listener.local_addr()?, offers);
+    let cards =
+        Cards::new(public.transpose()?, listener.local_addr()?, offers).with_grpc_url(settings.grpc_url.clone());
     let cards = Arc::new(cards.with(settings.extended_cards.clone(), settings.signing_keys.clone()));
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
     let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });

@@ -38,7 +38,7 @@ impl A2a {
         if self.engine.offers_webhooks() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not offered"))
+        Err(Error::new(ErrorKind::PushNotificationNotSupported, "push notifications are not supported"))
     }
 
     /// Stores a config, or replaces the one of the same task and id. Answers with what is stored.

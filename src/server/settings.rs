@@ -11,6 +11,8 @@ pub struct Settings {
     /// Where clients reach the gateway, such as `https://agents.example.com`; what cards say. None: each request's own
     /// `Host`, by plain HTTP.
     pub public_url: Option<String>,
+    /// Where gRPC clients reach the gateway, as cards have it. None: the host and port of its URL.
+    pub grpc_url: Option<String>,
     /// Whether the well-known paths serve a card that 1.0, 0.3 and PraisonAI clients can all read. False: the pure 1.0
     /// card at `agent-card.json` and the 0.3 card at `agent.json`.
     pub merged_card: bool,
@@ -48,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             public_url: None,
+            grpc_url: None,
             merged_card: true,
             extended_cards: Extended::default(),
             signing_keys: Vec::new(),

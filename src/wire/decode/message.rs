@@ -66,6 +66,9 @@ pub(super) fn parts(object: &mut Object<'_>, reader: &mut Reader) -> Vec<Part> {
 /// client; an agent's is left out.
 fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Part> {
     let mut object = Object::new(path, value, reader)?;
+    if reader.dialect() == Dialect::V03 && !reader.is_answer() {
+        check_kind(&mut object, reader);
+    }
     let mut part = Part {
         metadata: object.structure(&["metadata"], reader),
         filename: object.string(FILENAME, reader),
@@ -108,6 +111,19 @@ fn part(path: Path<'_>, value: Value, reader: &mut Reader) -> Option<Part> {
         }
     };
     Some(part)
+}
+
+/// That a 0.3 client's part is of a kind there is: who sends another means something that the agent would not get.
+fn check_kind(object: &mut Object<'_>, reader: &mut Reader) {
+    const NAMES: [Names; 2] = [&["kind"], &["type"]];
+    for names in NAMES {
+        match object.take(names) {
+            Some(Value::String(kind)) if !["text", "file", "data"].contains(&kind.as_str()) => {
+                reader.fault(object.path(names[0]), "must be text, file or data");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// 0.3's file: bytes or a place to fetch them from.

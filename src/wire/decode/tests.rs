@@ -198,6 +198,21 @@ fn only_praisonai_may_leave_out_role_and_message_id() {
 }
 
 #[test]
+fn a_part_of_a_kind_that_there_is_not_is_refused_in_0_3_alone() {
+    for (part, field) in [
+        (json!({"kind": "video", "text": "a"}), "message.parts[0].kind"),
+        (json!({"type": "unsupported", "text": "a"}), "message.parts[0].type"),
+    ] {
+        let params = || json!({"message": {"parts": [part.clone()]}});
+        let refused = faults(send_message(params(), Dialect::V03));
+        assert_eq!(refused, [format!("{field} must be text, file or data")]);
+        for dialect in [Dialect::V1, Dialect::Praison] {
+            assert!(send_message(params(), dialect).is_ok(), "{dialect:?}");
+        }
+    }
+}
+
+#[test]
 fn every_fault_is_named_at_once() {
     let params = json!({
         "message": {
