@@ -7,6 +7,8 @@ mod a2a;
 mod caller;
 mod card;
 mod cors;
+#[cfg(test)]
+mod fuzz;
 mod grpc;
 mod jsonrpc;
 mod listen;
