@@ -340,4 +340,44 @@ mod tests {
         running.stop.send(()).unwrap();
         running.server.await.unwrap().unwrap();
     }
+
+    /// The next frame of an HTTP/2 connection: its type and flags; none at the end.
+    async fn frame(stream: &mut TcpStream) -> Option<(u8, u8)> {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        stream.read_exact(&mut vec![0; length]).await.ok()?;
+        Some((head[3], head[4]))
+    }
+
+    #[tokio::test]
+    async fn an_idle_http2_connection_is_pinged_and_closed_when_nobody_answers() {
+        const PING: (u8, u8) = (6, 0);
+        let interval = Some(Duration::from_millis(50));
+        let timeout = Duration::from_millis(50);
+        let running = start(Settings {
+            http2_keep_alive_interval: interval,
+            http2_keep_alive_timeout: timeout,
+            ..Settings::default()
+        })
+        .await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
+        // Empty SETTINGS, their acknowledgement, and a GET of /later, so that there is a stream to keep alive.
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
+        stream.write_all(&[0, 0, 10, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x04, 6]).await.unwrap();
+        stream.write_all(b"/later").await.unwrap();
+        running.entered.notified().await;
+        let mut seen = Vec::new();
+        let reading = async {
+            while let Some(frame) = frame(&mut stream).await {
+                seen.push(frame);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the connection stayed open");
+        assert!(seen.contains(&PING), "{seen:?}");
+        running.stop.send(()).unwrap();
+        running.server.await.unwrap().unwrap();
+    }
 }

@@ -9,6 +9,8 @@ mod card;
 mod cors;
 mod extended;
 mod extensions;
+#[cfg(test)]
+mod fuzz;
 mod grpc;
 mod jsonrpc;
 mod listen;

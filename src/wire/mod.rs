@@ -9,6 +9,8 @@ pub mod card;
 pub mod decode;
 pub mod encode;
 pub mod fault;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub mod method;
 pub mod praisonai;
 pub mod v03;

@@ -33,6 +33,12 @@ pub const PUSH_NOT_SUPPORTED: Kind =
     a2a("PUSH_NOTIFICATION_NOT_SUPPORTED", Code::FailedPrecondition, [-32003, -32003, -32601], [400, 501]);
 pub const UNSUPPORTED_OPERATION: Kind =
     a2a("UNSUPPORTED_OPERATION", Code::FailedPrecondition, [-32004, -32004, -32600], [400, 501]);
+pub const CONTENT_TYPE_NOT_SUPPORTED: Kind =
+    a2a("CONTENT_TYPE_NOT_SUPPORTED", Code::InvalidArgument, [-32005, -32005, -32600], [400, 415]);
+pub const INVALID_AGENT_RESPONSE: Kind =
+    a2a("INVALID_AGENT_RESPONSE", Code::Internal, [-32006, -32006, -32603], [500, 502]);
+pub const EXTENSION_SUPPORT_REQUIRED: Kind =
+    a2a("EXTENSION_SUPPORT_REQUIRED", Code::FailedPrecondition, [-32008, -32004, -32600], [400, 400]);
 pub const EXTENDED_CARD_NOT_CONFIGURED: Kind =
     a2a("EXTENDED_AGENT_CARD_NOT_CONFIGURED", Code::FailedPrecondition, [-32007, -32007, -32600], [400, 404]);
 pub const VERSION_NOT_SUPPORTED: Kind =

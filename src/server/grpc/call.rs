@@ -1,6 +1,12 @@
 //! One gRPC call: decode, work, encode, count.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -44,7 +50,9 @@ impl Calls {
         R: Message,
         F: Future<Output = Result<R>>,
     {
+        let read = AtomicBool::new(false);
         let service = service_fn(|request: tonic::Request<Q>| {
+            read.store(true, Relaxed);
             let seen = self.observe(method);
             let answer = Box::pin(work(request.into_inner()));
             async move {
@@ -63,7 +71,8 @@ impl Calls {
                 }
             }
         });
-        self.checked(method, self.grpc().unary(service, request).await)
+        let answer = self.grpc().unary(service, request).await;
+        if read.into_inner() { answer } else { self.unread(method, answer) }
     }
 
     /// A call with a stream of answers, encoded already.
@@ -78,7 +87,9 @@ impl Calls {
         S: Batches,
         F: Future<Output = Result<S>>,
     {
+        let read = AtomicBool::new(false);
         let service = service_fn(|request: tonic::Request<Q>| {
+            read.store(true, Relaxed);
             let seen = self.observe(method);
             let answer = Box::pin(work(request.into_inner()));
             async move {
@@ -88,30 +99,40 @@ impl Calls {
                 }
             }
         });
-        self.checked(method, self.grpc().server_streaming(service, request).await)
+        let answer = self.grpc().server_streaming(service, request).await;
+        if read.into_inner() { answer } else { self.unread(method, answer) }
     }
 
     fn observe(&self, method: &'static str) -> Observation {
         Observation::start(&self.metrics, self.door, method)
     }
 
-    /// The answer, unless it is tonic's own to a request that cannot be read: a bare OUT_OF_RANGE (too large) or
-    /// RESOURCE_EXHAUSTED (too large once it is no longer compressed), which in the contract say something else, or
-    /// INTERNAL (broken frames, compression or base64), which is not the gateway's fault.
-    fn checked(&self, method: &'static str, answer: Answer) -> Answer {
+    /// Counts the answer to a request that cannot be read. The codec's own is given on. Tonic's are a bare OUT_OF_RANGE
+    /// (too large) or RESOURCE_EXHAUSTED (too large once it is no longer compressed), which in the contract say something
+    /// else, and INTERNAL (broken frames, compression or base64), which is not the gateway's fault.
+    fn unread(&self, method: &'static str, answer: Answer) -> Answer {
+        let seen = self.observe(method);
         let headers = answer.headers();
-        let Some(code) = headers.get("grpc-status").filter(|_| !headers.contains_key("grpc-status-details-bin")) else {
+        let Some(code) = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())) else {
+            seen.end("body_refused");
             return answer;
         };
-        let error = match Code::from_bytes(code.as_bytes()) {
+        if headers.contains_key("grpc-status-details-bin") {
+            seen.end(status::row(ErrorKind::InvalidArgument).outcome);
+            return answer;
+        }
+        let error = match code {
             Code::OutOfRange | Code::ResourceExhausted => {
                 let message = format!("the request is larger than {} bytes", self.max_request);
                 Error::new(ErrorKind::RequestTooLarge, message)
             }
             Code::Internal => Error::new(ErrorKind::InvalidArgument, "the request's frame or encoding is broken"),
-            _ => return answer,
+            _ => {
+                seen.end("body_refused");
+                return answer;
+            }
         };
-        refuse(self.observe(method), &error).into_http()
+        refuse(seen, &error).into_http()
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {

@@ -193,7 +193,7 @@ pub(super) mod tests {
     }
 
     /// What the doors share, on a database in `dir`, and its store.
-    pub(super) fn shared(dir: &std::path::Path, courier: Option<Arc<dyn Courier>>) -> (Shared, Arc<Sqlite>) {
+    pub(in crate::server) fn shared(dir: &std::path::Path, courier: Option<Arc<dyn Courier>>) -> (Shared, Arc<Sqlite>) {
         let metrics = Arc::new(Metrics::default());
         let hub = Hub::new(metrics.clone());
         let settings = SqliteSettings { readers: 1, ..SqliteSettings::new(dir) };

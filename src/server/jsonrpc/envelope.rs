@@ -35,7 +35,9 @@ impl Id {
             return Err(RpcError::invalid_request(&format!("Invalid Request: id must be at most {MAX_ID} bytes long")));
         }
         let is_integer = || text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
-        if text == "null" || text.starts_with('"') || is_integer() {
+        // What is skipped over may hold half a surrogate pair, which the client could not read back.
+        let is_text = || text.starts_with('"') && text_of(raw).is_some();
+        if text == "null" || is_text() || is_integer() {
             Ok(Self::of(text))
         } else {
             Err(RpcError::invalid_request("Invalid Request: id must be a string, an integer or null"))
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn other_ids_are_refused() {
         let long = format!("\"{}\"", "x".repeat(MAX_ID));
-        for id in ["1.5", "1e3", "1.0", "true", "{}", "[1]", long.as_str()] {
+        for id in ["1.5", "1e3", "1.0", "true", "{}", "[1]", r#""\ud800""#, long.as_str()] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"GetTask"}}"#);
             assert_eq!(refused(&text), ("null".to_owned(), -32600), "{id}");
         }

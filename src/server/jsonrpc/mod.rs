@@ -22,7 +22,13 @@ use self::{
     envelope::{Id, Refusal, write_failure, write_success},
     operations::{Failure, Operations, Reply},
 };
-use super::{Shared, observe::Observation, request, status, status::RpcError};
+use super::{
+    Shared,
+    observe::Observation,
+    request::{self, Unread},
+    status,
+    status::RpcError,
+};
 use crate::{
     error::{Error, ErrorKind},
     task::Dialect,
@@ -65,7 +71,7 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
         Ok(body) => body,
         Err(unread) => {
             seen.end("body_refused");
-            return refuse(unread.status(), &RpcError::invalid_request(&format!("Invalid Request: {unread}")));
+            return refuse(unread.status(), &not_read(unread, dialect));
         }
     };
     let operations = Operations::new(&shared, door, agent, &head);
@@ -207,6 +213,15 @@ fn outcome(error: &RpcError) -> &'static str {
         -32700 => "parse_error",
         -32601 => "method_not_found",
         _ => "invalid_request",
+    }
+}
+
+/// The error of a body that was not read. Only one that is too large is an error of the table.
+fn not_read(unread: Unread, dialect: Dialect) -> RpcError {
+    let message = format!("Invalid Request: {unread}");
+    match unread {
+        Unread::TooLarge(_) => status::jsonrpc(&Error::new(ErrorKind::RequestTooLarge, message), dialect, ""),
+        Unread::TooSlow(_) | Unread::Broken => RpcError::invalid_request(&message),
     }
 }
 
