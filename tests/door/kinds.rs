@@ -43,8 +43,6 @@ pub const EXTENDED_CARD_NOT_CONFIGURED: Kind =
     a2a("EXTENDED_AGENT_CARD_NOT_CONFIGURED", Code::FailedPrecondition, [-32007, -32007, -32600], [400, 404]);
 pub const VERSION_NOT_SUPPORTED: Kind =
     a2a("VERSION_NOT_SUPPORTED", Code::FailedPrecondition, [-32009, -32004, -32600], [400, 400]);
-pub const EXTENSION_SUPPORT_REQUIRED: Kind =
-    a2a("EXTENSION_SUPPORT_REQUIRED", Code::FailedPrecondition, [-32008, -32004, -32600], [400, 400]);
 pub const INVALID_ARGUMENT: Kind = a2a("INVALID_PARAMS", Code::InvalidArgument, [-32602, -32602, -32602], [400, 422]);
 pub const UNAUTHENTICATED: Kind = own("UNAUTHENTICATED", Code::Unauthenticated, [-31401, -32600, -32600], [401, 401]);
 pub const AGENT_NOT_FOUND: Kind = own("AGENT_NOT_FOUND", Code::NotFound, [-32001, -32001, -32000], [404, 404]);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use http::{HeaderValue, StatusCode, header};
+
 use super::*;
 use crate::{
     server::{ops, rest::query},
