@@ -11,7 +11,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x4132_4147;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
     // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
     // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
@@ -197,6 +197,12 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX origins_open ON origins (open_until) WHERE open_for > 0;
     CREATE TABLE removed (webhook INTEGER PRIMARY KEY) STRICT;
     INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",
+    // Attempts that take long are counted apart. Of a lane's claim `stood` is the origin's standing at the time; of an
+    // origin `blamed` is the newest claim there was when its last failure was counted.
+    "ALTER TABLE lanes ADD COLUMN stood INTEGER;
+    ALTER TABLE origins ADD COLUMN blamed INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX lanes_leased;
+    CREATE INDEX lanes_leased ON lanes (until, retry, stood) WHERE until IS NOT NULL;",
 ];
 
 /// Brings a database to the newest schema, a new file included.
