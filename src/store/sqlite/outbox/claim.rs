@@ -204,9 +204,8 @@ impl Claiming<'_> {
 /// Where there are more than there is room for, half of it goes to those and half to the newest: thousands that turn out
 /// to be dead do not keep another one waiting. Hot ones are looked for beside them.
 fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result<Vec<(i64, Standing)>> {
-    let mut found = Vec::new();
-    if room.is_empty() {
-        return Ok(found);
+    if room.all() == 0 {
+        return Ok(Vec::new());
     }
     let mut due = Vec::new();
     let mut find = |query: &str, standing: Standing, limit: usize| -> rusqlite::Result<()> {
@@ -224,8 +223,7 @@ fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result
     for standing in Standing::ALL {
         for (retry, oldest, newest, hot) in queries {
             let limit = room.of(standing, false, retry);
-            // A single place goes to the one and to the other in turns, as claims are made.
-            let half = (limit + usize::from(state.token % 2 == 0)) / 2;
+            let half = half(state, limit);
             if limit > half {
                 find(oldest, standing, limit - half)?;
             }
@@ -240,8 +238,22 @@ fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result
     }
     due.sort_unstable_by_key(|(due, origin, _): &(i64, i64, Standing)| (*due, *origin));
     let mut seen = BTreeSet::new();
-    found.extend(due.into_iter().filter(|(_, origin, _)| seen.insert(*origin)).map(|(_, origin, it)| (origin, it)));
+    due.retain(|(_, origin, _)| seen.insert(*origin));
+    let (mut reached, mut found): (Vec<_>, Vec<_>) =
+        due.into_iter().map(|(_, origin, standing)| (origin, standing)).partition(|(_, it)| *it == Standing::Reached);
+    // The others have little room of their own; what they leave is for the oldest and the newest of these.
+    let left = room.all().saturating_sub(found.len());
+    if reached.len() > left {
+        let newest = half(state, left);
+        reached.drain(left - newest..reached.len() - newest);
+    }
+    found.append(&mut reached);
     Ok(found)
+}
+
+/// Half of some places. A single one goes to the one half and to the other in turns, as claims are made.
+fn half(state: &State, places: usize) -> usize {
+    (places + usize::from(state.token % 2 == 0)) / 2
 }
 
 /// A lane that can be claimed.

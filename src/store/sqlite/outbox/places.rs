@@ -123,9 +123,9 @@ impl Room {
         })
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.all == 0
+    /// What all may have together.
+    pub fn all(&self) -> usize {
+        self.all
     }
 
     /// An equal part for each of so many origins; at least one place.
