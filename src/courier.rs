@@ -8,7 +8,7 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::{
-    config,
+    config, descriptors,
     engine::{self, Hub},
     metrics::Metrics,
     store::{Commit, Limits, Listener, Outbox},
@@ -57,8 +57,10 @@ impl Courier {
         let send = SendSettings { timeout: config.timeout, ..SendSettings::default() };
         let sender = Sender::new(guard.clone(), send)?;
         let total = config.max_in_flight;
+        let slow = slow_places(config.max_slow, total, descriptors::raise_limit());
         let limits = Limits {
             total,
+            slow,
             retries: total / 2,
             unproven: (total / 4).max(1),
             per_origin: config.max_in_flight_per_origin,
@@ -94,6 +96,22 @@ impl engine::Courier for Courier {
     }
 }
 
+/// How many attempts may be under way that take long: each holds a file descriptor, and half of those are for others.
+fn slow_places(max_slow: usize, max_in_flight: usize, descriptors: Option<u64>) -> usize {
+    let Some(limit) = descriptors else { return max_slow };
+    let most = usize::try_from(limit / 2).unwrap_or(usize::MAX).saturating_sub(max_in_flight);
+    if most < max_slow {
+        tracing::warn!(
+            limit,
+            max_slow,
+            used = most,
+            "the limit of open files is too low for webhooks.max_slow: many silent receivers may delay others; raise the \
+             hard limit (ulimit -Hn, LimitNOFILE=, --ulimit nofile=) or lower the setting"
+        );
+    }
+    max_slow.min(most)
+}
+
 struct Post(Sender);
 
 impl Exchange for Post {
@@ -124,4 +142,17 @@ impl Listener for Ears {
 fn clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_file_descriptors_are_left_to_others() {
+        let cases = [(None, 8192), (Some(1 << 20), 8192), (Some(20_000), 8192), (Some(4096), 1536), (Some(64), 0)];
+        for (limit, expected) in cases {
+            assert_eq!(slow_places(8192, 512, limit), expected, "{limit:?}");
+        }
+    }
 }

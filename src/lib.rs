@@ -8,6 +8,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 mod courier;
+mod descriptors;
 pub mod engine;
 pub mod error;
 mod fleet;

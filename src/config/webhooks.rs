@@ -24,8 +24,10 @@ pub struct Webhooks {
     pub timeout: Duration,
     /// The pauses between attempts; after the last one a delivery is given up. At least one.
     pub schedule: Vec<Duration>,
-    /// Requests under way at once.
+    /// Requests under way at once, those not counted that take longer than half a second.
     pub max_in_flight: usize,
+    /// Requests under way at once that take longer.
+    pub max_slow: usize,
     /// Requests under way at once to one origin (scheme, host and port).
     pub max_in_flight_per_origin: usize,
     /// How long every attempt must have failed before a webhook is disabled; none: it never is.
@@ -58,6 +60,7 @@ pub(super) fn read(r: &mut Reader, environment: &Environment) -> Option<Webhooks
         timeout: r.read("webhooks.timeout", |v| v.duration(SECOND..=20 * SECOND))?,
         schedule: r.read("webhooks.schedule", |v| schedule(v, MS, 30 * DAY))?,
         max_in_flight: r.read("webhooks.max_in_flight", |v| v.integer(2..=10_000))?,
+        max_slow: r.read("webhooks.max_slow", |v| v.integer(0..=100_000))?,
         max_in_flight_per_origin: r.read("webhooks.max_in_flight_per_origin", |v| v.integer(1..=10_000))?,
         disable_after: r.read("webhooks.disable_after", |v| v.duration_or_zero(SECOND..=CENTURY))?,
         history: r.read("webhooks.history", |v| v.duration_or_zero(SECOND..=CENTURY))?,
@@ -137,6 +140,7 @@ mod tests {
         schedule.extend(hours);
         assert_eq!(webhooks.schedule, schedule);
         assert_eq!((webhooks.enabled, webhooks.https_only, webhooks.allow.len()), (true, false, 0));
+        assert_eq!(webhooks.max_slow, 8192);
         assert_eq!((webhooks.max_in_flight, webhooks.max_in_flight_per_origin, webhooks.per_task), (512, 128, 32));
         assert_eq!(webhooks.timeout, Duration::from_secs(20));
         assert_eq!(webhooks.disable_after, Some(Duration::from_secs(5 * 24 * 3600)));

@@ -286,9 +286,13 @@ pub struct Round {
 /// Limits over all dispatchers on the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Attempts under way at once.
+    /// Attempts under way at once, those not counted that take longer than half a second: a quarter of it is kept for
+    /// origins that were reached within the last five seconds.
     pub total: usize,
-    /// Of them, attempts that are not a delivery's first.
+    /// Attempts under way at once that take longer. They are shared out as the others are; what goes beyond a share counts
+    /// in `total`.
+    pub slow: usize,
+    /// Of `total`, attempts that are not a delivery's first.
     pub retries: usize,
     /// Of them, attempts to origins that were not reached of late: half of them for those that were never tried, half for
     /// the others; at least one each.
@@ -323,6 +327,8 @@ pub struct Claim {
     pub webhook: Arc<Webhook>,
     /// Whether its origin was reached of late, or when it was tried last, and its circuit is closed.
     pub proven: bool,
+    /// Whether it was reached within the last seconds, besides.
+    pub hot: bool,
     /// The number of the attempt, over all there were.
     pub number: u32,
     /// Attempts made since it was last made due by an event or a person: 0 for the first.

@@ -74,7 +74,8 @@ pub struct Settings {
     /// How long claims hold: longer than an attempt takes.
     pub lease: Duration,
     /// The most bytes of large bodies in memory at once, a quarter of it at most for origins that were not reached of
-    /// late. Bodies up to 64 KiB do not count: slots limit them.
+    /// late, a quarter at least for those reached within the last seconds. Bodies up to 16 KiB do not count: slots limit
+    /// them.
     pub max_body_bytes: usize,
 }
 

@@ -174,6 +174,7 @@ mod tests {
         };
         Claim {
             proven: true,
+            hot: false,
             ticket: Ticket { lane: 1, token: 1 },
             delivery: DeliveryId { webhook: webhook.id, task: TaskId::mint(), sequence: 17 },
             webhook: Arc::new(webhook),

@@ -12,6 +12,7 @@ mod redelivery;
 mod retention;
 mod rounds;
 mod secrets;
+mod silent;
 
 use std::{
     path::Path,
@@ -252,6 +253,7 @@ fn of_agent(owner: &str, agent: &str, host: &str) -> Webhook {
 fn limits() -> Limits {
     Limits {
         total: 64,
+        slow: 0,
         retries: 32,
         unproven: 32,
         per_origin: 8,

@@ -96,7 +96,10 @@ async fn limits_hold_over_all_rounds() {
 #[tokio::test]
 async fn an_origin_has_a_limit_and_gives_way_to_others() {
     let rig = Rig::new();
-    hosts(&rig, std::iter::repeat_n("crowd".to_owned(), 20)).await;
+    hosts(&rig, std::iter::repeat_n("crowd".to_owned(), 25)).await;
+    let claims = rig.claim(2000).await;
+    assert_eq!(claims.len(), 4, "a few until it is known");
+    rig.record(2000, all(&claims, &Verdict::Delivered)).await;
     hosts(&rig, ["late".to_owned()]).await;
     let claims = rig.dispatch(Round { take: 4, ..round(2000) }).await;
     let at = |host: &str, claims: &[Claim]| claims.iter().filter(|claim| claim.webhook.url.contains(host)).count();

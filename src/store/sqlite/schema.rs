@@ -197,8 +197,14 @@ const MIGRATIONS: [&str; 4] = [
     CREATE INDEX origins_open ON origins (open_until) WHERE open_for > 0;
     CREATE TABLE removed (webhook INTEGER PRIMARY KEY) STRICT;
     INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",
-    // The extensions that are active for a task's turn, one a line.
-    "ALTER TABLE tasks ADD COLUMN extensions TEXT NOT NULL DEFAULT '';",
+    // `tasks.extensions` are those that are active for a task's turn, one a line. Attempts that take long are counted apart:
+    // of a lane's claim `stood` is the origin's standing at the time; of an origin `blamed` is the newest claim there was
+    // when its last failure was counted.
+    "ALTER TABLE tasks ADD COLUMN extensions TEXT NOT NULL DEFAULT '';
+    ALTER TABLE lanes ADD COLUMN stood INTEGER;
+    ALTER TABLE origins ADD COLUMN blamed INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX lanes_leased;
+    CREATE INDEX lanes_leased ON lanes (until, retry, stood) WHERE until IS NOT NULL;",
 ];
 
 /// Brings a database to the newest schema, a new file included.

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     super::request,
     Clock, Exchange,
-    room::{Place, Room},
+    room::{Place, Room, Trust},
 };
 use crate::{
     metrics::Metrics,
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     async fn make(&self, claim: &Claim, source: Source) -> Attempted {
-        let began = (self.clock)();
+        let (began, trust) = ((self.clock)(), Trust::of(claim));
         let tried = |began| Tried { claim, began, now: (self.clock)() };
         let Ok(mut content) = source.await else {
             // Whoever reads for us has failed.
@@ -86,16 +86,16 @@ impl Shared {
                 Ok(body) => body,
                 Err(why) => return unsendable(tried(began), why),
             };
-            let needed = self.room.needed(body.len(), claim.proven);
+            let needed = self.room.needed(body.len(), trust);
             if place.as_ref().map_or(0, Place::units) >= needed {
                 break body;
             }
-            if let Some(free) = self.room.try_take(needed, claim.proven) {
+            if let Some(free) = self.room.try_take(needed, trust) {
                 place = Some(free);
                 break body;
             }
             drop((body, place.take()));
-            place = Some(self.room.take(needed, claim.proven).await);
+            place = Some(self.room.take(needed, trust).await);
             content = self.read(vec![wanted(claim)], || true).await.pop().flatten();
         };
         let began = (self.clock)();

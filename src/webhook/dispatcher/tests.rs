@@ -191,6 +191,35 @@ async fn slots_are_used_and_never_exceeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn receivers_that_stay_silent_leave_their_places_to_others_without_anything_happening() {
+    let silent = Arc::new(webhook());
+    let is_silent = silent.id;
+    let stage = Stage::new(move |seen, _| {
+        let silent = seen.id.webhook == is_silent;
+        async move {
+            if silent {
+                sleep(Duration::from_secs(20)).await;
+            }
+            answered(if silent { 504 } else { 200 })
+        }
+    });
+    for _ in 0..12 {
+        stage.fake.lane(&silent, [1]);
+    }
+    let live = stage.fake.lane(&Arc::new(webhook()), 1..=5);
+    let begun = Instant::now();
+    let _dispatcher = stage.start_with(4, |settings| settings.limits.slow = 100);
+    stage.fake.until(|state| state.recorded.len() == 5).await;
+    assert_eq!(stage.taken()[&live], [1, 2, 3, 4, 5]);
+    assert!((1500..=2500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert_eq!(stage.receivers.most.load(std::sync::atomic::Ordering::SeqCst), 13, "more than there are quick places");
+    // Nothing more can be claimed: the store is left alone.
+    let rounds = stage.fake.state().rounds;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(stage.fake.state().rounds, rounds);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_dispatchers_share_the_work_and_send_each_once() {
     let stage = Stage::new(|_, _| async {
         sleep(Duration::from_millis(10)).await;

@@ -238,7 +238,9 @@ impl Worker {
 
     /// How many more may be claimed.
     fn free(&self) -> usize {
-        if self.closing.is_some() { 0 } else { self.limits.total.saturating_sub(self.flights.len()) }
+        // Which of them count as slow, the store knows.
+        let most = self.limits.total.saturating_add(self.limits.slow);
+        if self.closing.is_some() { 0 } else { most.saturating_sub(self.flights.len()) }
     }
 
     /// Begins a round if there is reason to, and none is under way.

@@ -8,9 +8,11 @@
 //!   also where that fails. Other addresses serve from the moment that they are there. Whoever asks judges what it is
 //!   given each time, so that neither old nor new addresses are called unjudged.
 //! - Who asks is answered within [`PATIENCE`], however long the system takes.
-//! - At most [`SLOTS`] lookups run. The system's take a thread each and cannot be stopped: one that is given up keeps
-//!   its slot until it ends, so that dead name servers cost no more threads than that. Names that never had an address
-//!   get [`NEW_SLOTS`] of them only: they cannot keep the others from being looked up.
+//! - At most [`SLOTS`] quick lookups run, and [`SLOW_SLOTS`] that take longer than [`QUICK`]. The system's take a thread
+//!   each and cannot be stopped: one that is given up keeps its slot until it ends, so that dead name servers cost no more
+//!   threads than that. One that takes long moves to a slow slot and makes room for others, whose servers may be alive.
+//!   Names that never had an address get [`NEW_SLOTS`] of the quick ones only: they cannot keep the others from being
+//!   looked up.
 //! - At most [`NAMES`] names are remembered, with [`ADDRESSES`] addresses each. Those that are asked for again and again
 //!   stay when there are more.
 
@@ -25,7 +27,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use quick_cache::unsync::Cache;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long an answer holds before it is asked for again; one that there is no address twice as long each time.
@@ -45,6 +47,12 @@ pub(super) const SLOTS: usize = 32;
 
 /// Of them, lookups of names that never had an address.
 pub(super) const NEW_SLOTS: usize = SLOTS / 2;
+
+/// After this a lookup is slow.
+pub(super) const QUICK: Duration = Duration::from_millis(500);
+
+/// Slow lookups that run at once.
+pub(super) const SLOW_SLOTS: usize = 128;
 
 /// Names that are remembered.
 const NAMES: usize = 8192;
@@ -117,12 +125,14 @@ struct Slots {
     any: Arc<Semaphore>,
     /// For names that had an address before.
     proven: Arc<Semaphore>,
+    /// For lookups that take long.
+    slow: Arc<Semaphore>,
 }
 
 impl Names {
     pub(super) fn new(lookup: Arc<dyn Lookup>) -> Self {
-        let slots =
-            Slots { any: Arc::new(Semaphore::new(NEW_SLOTS)), proven: Arc::new(Semaphore::new(SLOTS - NEW_SLOTS)) };
+        let [any, proven, slow] = [NEW_SLOTS, SLOTS - NEW_SLOTS, SLOW_SLOTS].map(|size| Arc::new(Semaphore::new(size)));
+        let slots = Slots { any, proven, slow };
         Self { lookup, slots, known: Mutex::new(Cache::new(NAMES)) }
     }
 
@@ -165,11 +175,24 @@ impl Names {
         tokio::spawn(async move {
             let proven = past.good.is_some();
             let run = async {
+                let slow = slots.slow.clone();
                 let slot = slots.take(proven).await;
                 let run = async move {
-                    let found = lookup.lookup(name).await;
-                    drop(slot);
-                    found
+                    let mut found = lookup.lookup(name);
+                    let slow = async {
+                        sleep(QUICK).await;
+                        slow.acquire_owned().await
+                    };
+                    tokio::select! {
+                        biased;
+                        found = &mut found => found,
+                        slow = slow => {
+                            drop(slot);
+                            let found = found.await;
+                            drop(slow);
+                            found
+                        }
+                    }
                 };
                 tokio::spawn(run).await.unwrap_or_else(|_| Err("the lookup broke off".to_owned()))
             };
@@ -187,7 +210,7 @@ impl Names {
 impl Slots {
     /// Waits for a slot. None never comes: they are not closed.
     async fn take(self, proven: bool) -> Option<OwnedSemaphorePermit> {
-        let Self { any, proven: theirs } = self;
+        let Self { any, proven: theirs, slow: _ } = self;
         let slot = if proven {
             tokio::select! {
                 biased;

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    names::{FAILED_MAX, FRESH, GOOD, NEW_SLOTS, PATIENCE, SLOTS},
+    names::{FAILED_MAX, FRESH, GOOD, NEW_SLOTS, PATIENCE, QUICK, SLOTS, SLOW_SLOTS},
     *,
 };
 
@@ -382,7 +382,7 @@ async fn lookups_that_never_end_hold_nobody_and_no_more_than_their_slots() {
     let script = Arc::new(Script { held: Some(held), ..Script::default() });
     let guard = Arc::new(Guard::new(Policy::default(), script.clone()));
     let begun = Instant::now();
-    let dials = (0..3 * SLOTS).map(|n| {
+    let dials = (0..10 * SLOTS).map(|n| {
         let guard = guard.clone();
         async move { guard.dial(&format!("n{n}.test")).await }
     });
@@ -391,10 +391,10 @@ async fn lookups_that_never_end_hold_nobody_and_no_more_than_their_slots() {
         assert_eq!(answer, Err(DialError::Unresolved(expected)));
     }
     assert_eq!(begun.elapsed(), PATIENCE);
-    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS);
+    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS + SLOW_SLOTS);
     // What was given up still runs.
     assert!(guard.dial("later.test").await.is_err());
-    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS);
+    assert_eq!(script.running.load(Ordering::Relaxed), NEW_SLOTS + SLOW_SLOTS);
     // A check waits less, and accepts what it cannot judge.
     let begun = Instant::now();
     assert_eq!(guard.check("http://another.test/").await, Ok(()));
@@ -475,6 +475,25 @@ async fn dead_names_leave_half_of_the_slots_to_names_that_lived() {
     assert_eq!(guard.dial("live.test").await.unwrap(), [ip("8.8.8.8")]);
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(lookup.asked("live.test").len(), 2, "it was looked up, not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_whose_servers_are_dead_make_room_for_a_new_one() {
+    let (_down, lookup) = Faulty::start();
+    let guard = Arc::new(Guard::new(Policy::default(), lookup.clone()));
+    let dead = (0..3 * NEW_SLOTS).map(|n| {
+        let guard = guard.clone();
+        async move { guard.dial(&format!("dead{n}.test")).await }
+    });
+    let begun = Instant::now();
+    let new = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let found = guard.dial("live-but-new.test").await;
+        (found.is_ok(), begun.elapsed())
+    };
+    let (dead, new) = tokio::join!(futures::future::join_all(dead), new);
+    assert!(dead.iter().all(Result::is_err));
+    assert!(new.0 && new.1 <= 4 * QUICK, "{new:?}");
 }
 
 /// A name server of the attacker's: public at first, then inside.

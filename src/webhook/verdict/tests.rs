@@ -27,6 +27,7 @@ fn claim(tries: u32, failing_since: Option<i64>) -> Claim {
     };
     Claim {
         proven: true,
+        hot: false,
         ticket: Ticket { lane: 3, token: 4 },
         delivery: DeliveryId { webhook: webhook.id, task: TaskId::mint(), sequence: 1 },
         webhook: Arc::new(webhook),

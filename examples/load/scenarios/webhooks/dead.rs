@@ -3,14 +3,14 @@
 //! A task goes to each of the live receivers. Then come thousands of tasks, each with a webhook whose receiver takes
 //! requests and stays silent, until the gateway has as many attempts under way to them as it makes. Then tasks come at
 //! a moderate rate, in turns: to a gateway without webhooks; to this one, without webhooks of their own; and to this one
-//! with two webhooks each, a live one and a dead one, so that every event goes to both. At last come live receivers that
-//! the gateway has never sent to.
+//! with two webhooks each, a live one and a dead one or two live ones, so that every event goes to both. At last come
+//! live receivers that the gateway has never sent to.
 //!
 //! The dead receivers share a few origins; or have one each; or have one each and have answered until just before.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{LIMIT, all_received, checked, events_of_a_task};
+use super::{LIMIT, all_received, checked, events_of_a_task, submits};
 use crate::{
     Options, Result,
     callers::{Hooks, Submit},
@@ -18,7 +18,7 @@ use crate::{
     process::Gateway,
     receiver::Receiver,
     report::{Row, Target, millis},
-    rounds::{Plan, Side, take_turns},
+    rounds::{Plan, take_turns},
     scenarios::fill::{settled, submit_all},
 };
 
@@ -31,16 +31,24 @@ const SHARED: usize = 50;
 /// How long live deliveries are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Names of a variant's rows: live deliveries, submits with webhooks, submits beside them, and deliveries to new receivers.
-type Names = [&'static str; 4];
+/// Names of a variant's rows: live deliveries, submits with a live and a dead webhook, with two live ones, submits beside
+/// them, and deliveries to new receivers.
+type Names = [&'static str; 5];
 
 /// All variants.
 pub async fn dead(options: &Options) -> Result<Vec<Row>> {
-    let names = ["dead shared: live", "dead shared: submit", "dead shared: others", "dead shared: new"];
+    let names = [
+        "dead shared: live",
+        "dead shared: submit",
+        "dead shared: submit live",
+        "dead shared: others",
+        "dead shared: new",
+    ];
     let mut rows = variant(options, SHARED.min(options.dead), false, names).await?;
-    let names = ["dead apart: live", "dead apart: submit", "dead apart: others", "dead apart: new"];
+    let names =
+        ["dead apart: live", "dead apart: submit", "dead apart: submit live", "dead apart: others", "dead apart: new"];
     rows.extend(variant(options, options.dead, false, names).await?);
-    let names = ["died: live", "died: submit", "died: others", "died: new"];
+    let names = ["died: live", "died: submit", "died: submit live", "died: others", "died: new"];
     rows.extend(variant(options, options.dead, true, names).await?);
     Ok(rows)
 }
@@ -48,6 +56,7 @@ pub async fn dead(options: &Options) -> Result<Vec<Row>> {
 /// `died`: the dead receivers have answered before.
 async fn variant(options: &Options, origins: usize, died: bool, names: Names) -> Result<Vec<Row>> {
     let (silent, live) = (Receiver::start(origins).await?, Receiver::start(LIVE).await?);
+    let second = Receiver::start(LIVE).await?;
     let (plain, gateway) = (Gateway::start().await?, Gateway::with_webhooks().await?);
     let control = Connection::open(&gateway.address).await?;
     let events = events_of_a_task(&control).await?;
@@ -73,25 +82,29 @@ async fn variant(options: &Options, origins: usize, died: bool, names: Names) ->
     let under_way = silent.unanswered(LIMIT).await?;
 
     let (none, both) = (Hooks::default(), Hooks::new(vec![live.urls.clone(), dead]));
+    let alive = Hooks::new(vec![live.urls.clone(), second.urls.clone()]);
     let mut sides = [
         submitters(&plain.address, &none).await?,
         submitters(&gateway.address, &none).await?,
         submitters(&gateway.address, &both).await?,
+        submitters(&gateway.address, &alive).await?,
     ];
     let measured = take_turns(Plan::new(options.seconds), options.rate as f64, &mut sides).await?;
-    let [without, others, with] = measured.as_slice() else { return Err("there are three sides".into()) };
+    let [without, others, with, live_only] = measured.as_slice() else { return Err("there are four sides".into()) };
     let beside = format!(
         "{} tasks/s beside {} dead webhooks at {origins} origins, {under_way} attempts to them under way at first",
         options.rate, options.dead
     );
-    let mut rows = vec![delay(names[0], &live, both.taken() as u64 * events, &beside).await];
+    let expected = (both.taken() + alive.taken()) as u64 * events;
+    let mut rows = vec![delay(names[0], &live, expected, &beside).await];
     rows.push(submits(names[1], with, without, "each task with a live and a dead webhook")?);
-    rows.push(submits(names[2], others, without, "tasks without webhooks of their own beside those")?);
+    rows.push(submits(names[2], live_only, without, "each task with two live webhooks")?);
+    rows.push(submits(names[3], others, without, "tasks without webhooks of their own beside those")?);
 
     let new = Receiver::start(LIVE).await?;
     submit(&new.urls).await?;
     let beside = format!("at {LIVE} origins never sent to before");
-    rows.push(delay(names[3], &new, LIVE as u64 * events, &beside).await);
+    rows.push(delay(names[4], &new, LIVE as u64 * events, &beside).await);
     Ok(rows)
 }
 
@@ -111,22 +124,4 @@ async fn delay(name: &'static str, receiver: &Receiver, expected: u64, note: &st
     let missed = format!("{missing} deliveries did not come within {PATIENCE:?}");
     checked(row.errors("gateway", missing, (missing > 0).then_some(&*missed)), &received)
         .target(Target::AtMost(1_000.0))
-}
-
-/// The latency of submits against those of the gateway without webhooks.
-fn submits(name: &'static str, side: &Side, without: &Side, note: &str) -> Result<Row> {
-    let of = |side: &Side, share| side.latency.quantile(share).map(millis).ok_or("no submit was answered");
-    let tails = (of(side, 0.99)?, of(without, 0.99)?);
-    Ok(Row::new(name, of(side, 0.5)?, "ms")
-        .against(of(without, 0.5)?)
-        .latency(side.latency.quantile(0.5), side.latency.quantile(0.99))
-        .note(format!(
-            "{note}; p50 of submit to answer, baseline: a gateway without webhooks; p99 {:.2} ms against {:.2} ms ({:.2}×)",
-            tails.0,
-            tails.1,
-            tails.0 / tails.1,
-        ))
-        .errors("gateway", side.errors, side.first_error.as_deref())
-        .errors("gateway without webhooks", without.errors, without.first_error.as_deref())
-        .target(Target::RatioAtMost(1.1)))
 }

@@ -18,7 +18,8 @@ use crate::{
     callers::message,
     client_grpc::Connection,
     receiver::{Received, Receiver},
-    report::Row,
+    report::{Row, Target, millis},
+    rounds::Side,
 };
 
 /// How long deliveries may take that are waited for.
@@ -60,6 +61,24 @@ async fn events_of_a_task(control: &Connection) -> Result<u64> {
 async fn tasks(control: &Connection) -> Result<u64> {
     let request = ListTasksRequest { page_size: 1, ..ListTasksRequest::default() };
     Ok(u64::try_from(control.gateway().list_tasks(request).await?.into_inner().total_size)?)
+}
+
+/// The latency of submits against those of the gateway without webhooks.
+fn submits(name: &'static str, side: &Side, without: &Side, note: &str) -> Result<Row> {
+    let of = |side: &Side, share| side.latency.quantile(share).map(millis).ok_or("no submit was answered");
+    let tails = (of(side, 0.99)?, of(without, 0.99)?);
+    Ok(Row::new(name, of(side, 0.5)?, "ms")
+        .against(of(without, 0.5)?)
+        .latency(side.latency.quantile(0.5), side.latency.quantile(0.99))
+        .note(format!(
+            "{note}; p50 of submit to answer, baseline: a gateway without webhooks; p99 {:.2} ms against {:.2} ms ({:.2}×)",
+            tails.0,
+            tails.1,
+            tails.0 / tails.1,
+        ))
+        .errors("gateway", side.errors, side.first_error.as_deref())
+        .errors("gateway without webhooks", without.errors, without.first_error.as_deref())
+        .target(Target::RatioAtMost(1.1)))
 }
 
 /// Adds what a receiver found wrong.

@@ -111,6 +111,7 @@ impl Running {
             lease: Duration::from_secs(60),
             limits: Limits {
                 total: 100,
+                slow: 0,
                 retries: 100,
                 unproven: 100,
                 per_origin: 100,

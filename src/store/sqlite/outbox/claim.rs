@@ -1,6 +1,7 @@
 //! Claims what is due, within the limits.
 //!
 //! Origins take turns, those that have waited longest first; within an origin the lane that has waited longest is first.
+//! Where not all get a turn, every other one goes to those that wait since last: the dead wait long, the live do not.
 //! Only origins that have something to claim are looked at, in ranges of two indexes: by how origins stand, and
 //! first attempts and later ones apart. A range whose limit is used up is not looked at.
 
@@ -15,78 +16,45 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     State, lanes,
     origins::{self, Standing},
+    places::{self, Room},
 };
 use crate::{
     store::{
-        Claim, Claims, Limits, Round, Ticket,
+        Claim, Claims, Round, Ticket,
         sqlite::{Failure, webhooks::rows},
     },
     task::{DeliveryId, TaskId, Webhook},
 };
 
-/// Claims under way; of them those that are not first attempts, those to new origins, and those to failing ones.
-const UNDER_WAY: &str = "SELECT count(*), coalesce(sum(lanes.retry), 0), coalesce(sum(standing = 1), 0),
-        coalesce(sum(standing = 2), 0)
-     FROM lanes CROSS JOIN origins ON origins.key = lanes.origin WHERE token IS NOT NULL";
+/// Origins with something to claim that stand as `?1`: those that wait for it longest, and those that wait least.
+const FRESH_OLDEST: &str = "SELECT fresh, key FROM origins WHERE standing = ?1 AND fresh <= ?2 ORDER BY fresh LIMIT ?3";
+const FRESH_NEWEST: &str =
+    "SELECT fresh, key FROM origins WHERE standing = ?1 AND fresh <= ?2 ORDER BY fresh DESC LIMIT ?3";
+const RETRY_OLDEST: &str = "SELECT retry, key FROM origins WHERE standing = ?1 AND retry <= ?2 ORDER BY retry LIMIT ?3";
+const RETRY_NEWEST: &str =
+    "SELECT retry, key FROM origins WHERE standing = ?1 AND retry <= ?2 ORDER BY retry DESC LIMIT ?3";
 
-const ORIGINS_FRESH: &str =
-    "SELECT fresh, key FROM origins WHERE standing = ?1 AND fresh <= ?2 ORDER BY fresh LIMIT ?3";
-const ORIGINS_RETRY: &str =
-    "SELECT retry, key FROM origins WHERE standing = ?1 AND retry <= ?2 ORDER BY retry LIMIT ?3";
+/// Those reached since `?4`, of the newest: what answers is served, and waits anew.
+const FRESH_HOT: &str = "SELECT fresh, key FROM (SELECT fresh, key, reached_at FROM origins
+        WHERE standing = ?1 AND fresh <= ?2 ORDER BY fresh DESC LIMIT 256) WHERE reached_at >= ?4 LIMIT ?3";
+const RETRY_HOT: &str = "SELECT retry, key FROM (SELECT retry, key, reached_at FROM origins
+        WHERE standing = ?1 AND retry <= ?2 ORDER BY retry DESC LIMIT 256) WHERE reached_at >= ?4 LIMIT ?3";
 
 /// Lanes of origin `?1` that are due.
 const WAITING: &str = "SELECT due, key, webhook, task FROM lanes
      WHERE origin = ?1 AND retry = ?2 AND held = 0 AND token IS NULL AND due <= ?3 ORDER BY due LIMIT ?4";
 
-const NEXT_LEASE: &str = "SELECT min(until) FROM lanes WHERE token IS NOT NULL";
+const NEXT_LEASE: &str = "SELECT min(until) FROM lanes WHERE until IS NOT NULL";
 const NEXT_FRESH: &str = "SELECT min(fresh) FROM origins WHERE standing = ?1 AND fresh > ?2";
 const NEXT_RETRY: &str = "SELECT min(retry) FROM origins WHERE standing = ?1 AND retry > ?2";
-
-/// What may still be claimed.
-struct Room {
-    total: usize,
-    retries: usize,
-    new: usize,
-    failing: usize,
-}
-
-impl Room {
-    fn new(sql: &Connection, limits: &Limits, take: usize) -> rusqlite::Result<Self> {
-        let (total, retries, new, failing): (usize, usize, usize, usize) = sql
-            .prepare_cached(UNDER_WAY)?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        Ok(Self {
-            total: limits.total.saturating_sub(total).min(take),
-            retries: limits.retries.saturating_sub(retries),
-            new: limits.unproven.div_ceil(2).saturating_sub(new),
-            failing: (limits.unproven / 2).max(1).saturating_sub(failing),
-        })
-    }
-
-    fn of(&self, standing: Standing, retry: bool) -> usize {
-        let standing = match standing {
-            Standing::Reached => usize::MAX,
-            Standing::New => self.new,
-            Standing::Failing => self.failing,
-        };
-        let retries = if retry { self.retries } else { usize::MAX };
-        self.total.min(standing).min(retries)
-    }
-
-    fn take(&mut self, standing: Standing, retry: bool) {
-        self.total -= 1;
-        self.new -= usize::from(standing == Standing::New);
-        self.failing -= usize::from(standing == Standing::Failing);
-        self.retries -= usize::from(retry);
-    }
-}
 
 struct Claiming<'a> {
     state: &'a mut State,
     sql: &'a Connection,
     round: &'a Round,
     room: Room,
-    until: i64,
+    /// How long claims hold, in milliseconds.
+    lease: i64,
     webhooks: HashMap<i64, Arc<Webhook>>,
     /// With the time that they were due.
     claims: Vec<(i64, Claim)>,
@@ -94,9 +62,9 @@ struct Claiming<'a> {
 
 /// Claims as much as a round may take.
 pub fn claim(state: &mut State, sql: &Connection, round: &Round) -> Result<Claims, Failure> {
-    let until = state.clock.saturating_add(millis(round.lease));
-    let room = Room::new(sql, &round.limits, round.take)?;
-    let mut claiming = Claiming { state, sql, round, room, until, webhooks: HashMap::new(), claims: Vec::new() };
+    let lease = millis(round.lease);
+    let room = Room::new(state, sql, round, lease)?;
+    let mut claiming = Claiming { state, sql, round, room, lease, webhooks: HashMap::new(), claims: Vec::new() };
     while claiming.pass()? {}
     let next = claiming.next()?;
     let mut claims = claiming.claims;
@@ -107,8 +75,8 @@ pub fn claim(state: &mut State, sql: &Connection, round: &Round) -> Result<Claim
 impl Claiming<'_> {
     /// Gives each origin that has something due its turn. False: there was nothing, or there is no room.
     fn pass(&mut self) -> Result<bool, Failure> {
-        let origins = origins_due(self.sql, &self.room, self.state.clock, self.room.total)?;
-        let share = self.room.total.checked_div(origins.len()).unwrap_or(0).max(1);
+        let origins = origins_due(self.sql, &self.room, self.state)?;
+        let share = self.room.part(origins.len());
         for (origin, standing) in &origins {
             self.origin(*origin, *standing, share)?;
         }
@@ -117,11 +85,11 @@ impl Claiming<'_> {
 
     /// Claims up to `share` lanes of an origin. It is up to date afterwards, whether there were any or not.
     fn origin(&mut self, origin: i64, standing: Standing, share: usize) -> Result<(), Failure> {
-        let found = origins::room(self.sql, origin, &self.round.limits, self.state.clock, self.until)?;
+        let found = origins::room(self.sql, origin, &self.round.limits, standing, self.state.clock, self.lease)?;
         let Some(room) = found else { return Ok(origins::measure(self.sql, origin, &self.round.limits)?) };
         let mut waiting = Vec::new();
         for retry in [false, true] {
-            let limit = share.min(room.left).min(self.room.of(standing, retry));
+            let limit = share.min(room.left).min(self.room.of(standing, room.hot, retry));
             if limit > 0 {
                 self.waiting(origin, retry, limit, &mut waiting)?;
             }
@@ -129,7 +97,7 @@ impl Claiming<'_> {
         waiting.sort_unstable();
         let mut claimed = 0;
         for lane in waiting.into_iter().take(share.min(room.left)) {
-            if self.room.of(standing, lane.retry) > 0 && self.lane(&lane, standing, room.open)? {
+            if self.room.of(standing, room.hot, lane.retry) > 0 && self.lane(&lane, standing, &room)? {
                 self.room.take(standing, lane.retry);
                 claimed += 1;
             }
@@ -150,7 +118,7 @@ impl Claiming<'_> {
     }
 
     /// Claims the head of a lane. False: there is none.
-    fn lane(&mut self, lane: &Waiting, standing: Standing, probe: bool) -> Result<bool, Failure> {
+    fn lane(&mut self, lane: &Waiting, standing: Standing, room: &origins::Room) -> Result<bool, Failure> {
         let head = lanes::head(self.sql, lane.webhook, lane.task)?;
         let task: Option<TaskId> = self
             .sql
@@ -162,16 +130,27 @@ impl Claiming<'_> {
             return Ok(false);
         };
         let token = self.state.next_token();
+        let until = self.state.clock.saturating_add(self.lease);
         self.sql
             .prepare_cached(
-                "UPDATE lanes SET token = ?2, until = ?3, delivery = ?4, probe = ?5, failing = ?6 WHERE key = ?1",
+                "UPDATE lanes SET token = ?2, until = ?3, delivery = ?4, probe = ?5, failing = ?6, stood = ?7
+                 WHERE key = ?1",
             )?
-            .execute(params![lane.key, token, self.until, head.key, probe, webhook.health.failing_since])?;
+            .execute(params![
+                lane.key,
+                token,
+                until,
+                head.key,
+                room.open,
+                webhook.health.failing_since,
+                standing.code()
+            ])?;
         let claim = Claim {
             ticket: Ticket { lane: lane.key, token },
             delivery: DeliveryId { webhook: webhook.id, task, sequence: head.sequence },
             webhook,
             proven: standing == Standing::Reached,
+            hot: standing == Standing::Reached && room.hot,
             number: head.attempts + 1,
             tries: head.tries,
             created: head.created,
@@ -190,49 +169,91 @@ impl Claiming<'_> {
         Ok(Some(webhook))
     }
 
-    /// When there is something to do without anyone saying so: at once, if there was more than was to be taken.
-    fn next(&self) -> rusqlite::Result<Option<i64>> {
+    /// When there is something to do without anyone saying so: at once, if there was more than was to be taken; soon, if
+    /// the limits kept something back, for attempts become slow and places free by time alone.
+    fn next(&mut self) -> rusqlite::Result<Option<i64>> {
         let now = self.state.clock;
-        let round = self.round;
-        if round.take > 0 && self.claims.len() >= round.take {
-            let room = Room::new(self.sql, &round.limits, usize::MAX)?;
-            if !origins_due(self.sql, &room, now, 1)?.is_empty() {
-                return Ok(Some(now));
-            }
-        }
         let mut next: Option<i64> = self.sql.prepare_cached(NEXT_LEASE)?.query_row([], |row| row.get(0))?;
-        for statement in [NEXT_FRESH, NEXT_RETRY] {
-            let mut statement = self.sql.prepare_cached(statement)?;
+        let mut kept_back = false;
+        for (due, later) in [(FRESH_OLDEST, NEXT_FRESH), (RETRY_OLDEST, NEXT_RETRY)] {
+            let mut due = self.sql.prepare_cached(due)?;
+            let mut later = self.sql.prepare_cached(later)?;
             for standing in Standing::ALL {
-                let found: Option<i64> = statement.query_row(params![standing.code(), now], |row| row.get(0))?;
+                kept_back |= due.exists(params![standing.code(), now, 1])?;
+                let found: Option<i64> = later.query_row(params![standing.code(), now], |row| row.get(0))?;
                 next = next.into_iter().chain(found).min();
             }
         }
-        Ok(next)
+        if !kept_back || self.round.take == 0 {
+            return Ok(next);
+        }
+        if self.claims.len() >= self.round.take {
+            let unlimited =
+                Round { take: usize::MAX, results: Vec::new(), limits: self.round.limits.clone(), ..*self.round };
+            let room = Room::new(self.state, self.sql, &unlimited, self.lease)?;
+            if !origins_due(self.sql, &room, self.state)?.is_empty() {
+                return Ok(Some(now));
+            }
+        }
+        Ok(next.into_iter().chain([now.saturating_add(places::RECOUNT)]).min())
     }
 }
 
 /// Origins with something that may be claimed now, and how they stand; those that have waited longest first.
-fn origins_due(sql: &Connection, room: &Room, now: i64, limit: usize) -> rusqlite::Result<Vec<(i64, Standing)>> {
-    let mut found = Vec::new();
+///
+/// Where there are more than there is room for, half of it goes to those and half to the newest: thousands that turn out
+/// to be dead do not keep another one waiting. Hot ones are looked for beside them.
+fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result<Vec<(i64, Standing)>> {
+    if room.all() == 0 {
+        return Ok(Vec::new());
+    }
+    let mut due = Vec::new();
+    let mut find = |query: &str, standing: Standing, limit: usize| -> rusqlite::Result<()> {
+        let mut statement = sql.prepare_cached(query)?;
+        let hot = state.clock.saturating_sub(places::HOT);
+        let values = [standing.code(), state.clock, i64::try_from(limit).unwrap_or(i64::MAX), hot];
+        let bound = statement.parameter_count().min(values.len());
+        let mut rows = statement.query(rusqlite::params_from_iter(&values[..bound]))?;
+        while let Some(row) = rows.next()? {
+            due.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, standing));
+        }
+        Ok(())
+    };
+    let queries = [(false, FRESH_OLDEST, FRESH_NEWEST, FRESH_HOT), (true, RETRY_OLDEST, RETRY_NEWEST, RETRY_HOT)];
     for standing in Standing::ALL {
-        for (retry, query) in [(false, ORIGINS_FRESH), (true, ORIGINS_RETRY)] {
-            let limit = limit.min(room.of(standing, retry));
-            if limit > 0 {
-                let mut statement = sql.prepare_cached(query)?;
-                let rows = statement
-                    .query_map(params![standing.code(), now, limit], |row| Ok((row.get(0)?, row.get(1)?, standing)))?;
-                for row in rows {
-                    found.push(row?);
-                }
+        for (retry, oldest, newest, hot) in queries {
+            let limit = room.of(standing, false, retry);
+            let half = half(state, limit);
+            if limit > half {
+                find(oldest, standing, limit - half)?;
+            }
+            if half > 0 {
+                find(newest, standing, half)?;
+            }
+            let all = room.of(standing, true, retry);
+            if all > limit {
+                find(hot, standing, all)?;
             }
         }
     }
-    found.sort_unstable_by_key(|(due, origin, _): &(i64, i64, Standing)| (*due, *origin));
+    due.sort_unstable_by_key(|(due, origin, _): &(i64, i64, Standing)| (*due, *origin));
     let mut seen = BTreeSet::new();
-    found.retain(|(_, origin, _)| seen.insert(*origin));
-    found.truncate(limit);
-    Ok(found.into_iter().map(|(_, origin, standing)| (origin, standing)).collect())
+    due.retain(|(_, origin, _)| seen.insert(*origin));
+    let (mut reached, mut found): (Vec<_>, Vec<_>) =
+        due.into_iter().map(|(_, origin, standing)| (origin, standing)).partition(|(_, it)| *it == Standing::Reached);
+    // The others have little room of their own; what they leave is for the oldest and the newest of these.
+    let left = room.all().saturating_sub(found.len());
+    if reached.len() > left {
+        let newest = half(state, left);
+        reached.drain(left - newest..reached.len() - newest);
+    }
+    found.append(&mut reached);
+    Ok(found)
+}
+
+/// Half of some places. A single one goes to the one half and to the other in turns, as claims are made.
+fn half(state: &State, places: usize) -> usize {
+    (places + usize::from(state.token % 2 == 0)) / 2
 }
 
 /// A lane that can be claimed.
@@ -250,4 +271,15 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 7] = [UNDER_WAY, ORIGINS_FRESH, ORIGINS_RETRY, WAITING, NEXT_LEASE, NEXT_FRESH, NEXT_RETRY];
+pub const PLANNED: [&str; 10] = [
+    FRESH_OLDEST,
+    FRESH_NEWEST,
+    FRESH_HOT,
+    RETRY_OLDEST,
+    RETRY_NEWEST,
+    RETRY_HOT,
+    WAITING,
+    NEXT_LEASE,
+    NEXT_FRESH,
+    NEXT_RETRY,
+];

@@ -96,8 +96,8 @@ pub fn free(sql: &Connection, claimed: Claimed, due: i64, now: i64) -> rusqlite:
     let due = if head.key == claimed.delivery { due } else { now };
     let (origin, held): (i64, i64) = sql
         .prepare_cached(
-            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, probe = 0, moved = 0,
-                    due = ?2, retry = ?3, created = ?4,
+            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, stood = NULL,
+                    probe = 0, moved = 0, due = ?2, retry = ?3, created = ?4,
                     origin = coalesce((SELECT origin FROM webhooks WHERE webhooks.key = lanes.webhook), origin)
              WHERE key = ?1 RETURNING origin, held",
         )?

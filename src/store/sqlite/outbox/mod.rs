@@ -3,7 +3,7 @@
 //! All of it runs on the writer, as parts of its commits. What the writer keeps in memory for it is in [`State`], which a
 //! commit changes as a copy: a commit that fails leaves none of it behind.
 //!
-//! `hear` writes deliveries, `round` is a dispatcher's round (`record`, `claim`), `lanes` and `origins` are what both
+//! `hear` writes deliveries, `round` is a dispatcher's round (`record`, `claim`), `places` are its limits, `lanes` and `origins` are what both
 //! keep up to date, `requeue` makes deliveries due again, `read` lists them, `contents` reads what they are about.
 
 pub mod claim;
@@ -11,6 +11,7 @@ pub mod contents;
 pub mod hear;
 pub mod lanes;
 pub mod origins;
+mod places;
 pub mod purge;
 pub mod read;
 mod record;
@@ -49,6 +50,8 @@ pub struct State {
     noted: i64,
     /// The newest claim's token.
     token: i64,
+    /// The attempts under way that take long; none: to be counted again.
+    slow: Option<places::Slow>,
     /// Whether something became due that was not.
     pub due: bool,
 }
@@ -65,8 +68,8 @@ impl State {
             sql.prepare("SELECT key FROM origins WHERE full UNION SELECT origin FROM lanes WHERE token IS NOT NULL")?;
         let mut touched = touched.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut released = sql.prepare(
-            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, probe = 0, moved = 0,
-                    origin = (SELECT origin FROM webhooks WHERE webhooks.key = lanes.webhook)
+            "UPDATE lanes SET token = NULL, until = NULL, delivery = NULL, failing = NULL, stood = NULL,
+                    probe = 0, moved = 0, origin = (SELECT origin FROM webhooks WHERE webhooks.key = lanes.webhook)
              WHERE token IS NOT NULL RETURNING origin",
         )?;
         let released = released.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
@@ -77,7 +80,17 @@ impl State {
             origins::refresh(sql, origin)?;
         }
         // Tokens are never used twice: each process has its own range.
-        Ok(Self { keys, per_task, enabled, ears: None, clock, noted: clock, token: epoch << 32, due: false })
+        Ok(Self {
+            keys,
+            per_task,
+            enabled,
+            ears: None,
+            clock,
+            noted: clock,
+            token: epoch << 32,
+            slow: None,
+            due: false,
+        })
     }
 
     /// Now, as far as is known without a round.

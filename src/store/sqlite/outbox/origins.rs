@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::{State, places};
 use crate::store::Limits;
 
 /// How an origin stands: each way has room of its own, so that none waits behind the dead but those that seem to be so.
@@ -35,7 +36,10 @@ impl Standing {
 const REACHED_LATELY: i64 = 600_000;
 
 /// That an origin was reached is written this many milliseconds after the time before, unless it says something new.
-const REACH_NOTED: i64 = 5000;
+const REACH_NOTED: i64 = 1000;
+
+/// What is claimed at once of an origin that was never tried: enough to learn that it lives, and little if it does not.
+const AT_FIRST: usize = 4;
 
 /// When the next lane of origin `?1` can be claimed, which has room: two seeks.
 const REFRESH: &str = "UPDATE origins SET full = 0,
@@ -54,7 +58,8 @@ const SLOW: i64 = 1000;
 /// Whether the circuit of origin `?1` is open, whether anything may be claimed at `?2`, and how many places are taken:
 /// four by each claim that ends at `?3` or before.
 const ROOM: &str = "SELECT open_for > 0, open_until <= ?2,
-        (SELECT count(*) + 3 * coalesce(sum(until <= ?3), 0) FROM lanes WHERE token IS NOT NULL AND origin = ?1)
+        (SELECT count(*) + 3 * coalesce(sum(until <= ?3), 0) FROM lanes WHERE token IS NOT NULL AND origin = ?1),
+        coalesce(reached_at >= ?4, 0)
      FROM origins WHERE key = ?1";
 
 /// Finds an origin, or makes it.
@@ -104,28 +109,44 @@ pub struct Room {
     pub left: usize,
     /// Its circuit is open: what is claimed is a probe.
     pub open: bool,
+    /// It was reached a moment ago.
+    pub hot: bool,
 }
 
-/// How much may be claimed of an origin. `until`: when claims end that are made now. None: nothing before a later time.
-pub fn room(sql: &Connection, key: i64, limits: &Limits, now: i64, until: i64) -> rusqlite::Result<Option<Room>> {
-    let found: Option<(bool, bool, usize)> = sql
+/// How much may be claimed of an origin. `lease`: how long claims hold that are made now, in milliseconds. None: nothing
+/// before a later time.
+pub fn room(
+    sql: &Connection,
+    key: i64,
+    limits: &Limits,
+    standing: Standing,
+    now: i64,
+    lease: i64,
+) -> rusqlite::Result<Option<Room>> {
+    let slow = now.saturating_add(lease).saturating_sub(SLOW);
+    let most = if standing == Standing::New { limits.per_origin.min(AT_FIRST) } else { limits.per_origin };
+    let found: Option<(bool, Room)> = sql
         .prepare_cached(ROOM)?
-        .query_row([key, now, until.saturating_sub(SLOW)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([key, now, slow, now.saturating_sub(places::HOT)], |row| {
+            let open = row.get(0)?;
+            Ok((row.get(1)?, Room { left: left(most, open, row.get(2)?), open, hot: row.get(3)? }))
+        })
         .optional()?;
-    Ok(found.filter(|(_, now, _)| *now).map(|(open, _, taken)| Room { left: left(limits, open, taken), open }))
+    Ok(found.filter(|(now, _)| *now).map(|(_, room)| room))
 }
 
-fn left(limits: &Limits, open: bool, taken: usize) -> usize {
-    let most = if open { 1 } else { limits.per_origin };
+fn left(most: usize, open: bool, taken: usize) -> usize {
+    let most = if open { 1 } else { most };
     most.saturating_sub(taken)
 }
 
-/// After claims of it changed. Slow ones are not told apart: a round that wants something of it does that.
+/// After claims of it changed. Slow ones are not told apart, nor new origins: a round that wants something of it does
+/// that.
 pub fn measure(sql: &Connection, key: i64, limits: &Limits) -> rusqlite::Result<()> {
     let found: Option<(bool, usize)> =
-        sql.prepare_cached(ROOM)?.query_row([key, 0, i64::MIN], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
+        sql.prepare_cached(ROOM)?.query_row([key, 0, i64::MIN, 0], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
     let Some((open, taken)) = found else { return Ok(()) };
-    if left(limits, open, taken) > 0 {
+    if left(limits.per_origin, open, taken) > 0 {
         return fill(sql, key, false);
     }
     fill(sql, key, true)
@@ -138,8 +159,25 @@ pub fn fill(sql: &Connection, key: i64, full: bool) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes whether an attempt reached it. A probe is one that was claimed while the circuit was open.
-pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Limits, now: i64) -> rusqlite::Result<()> {
+/// A claim whose attempt ended.
+#[derive(Clone, Copy)]
+pub struct Ended {
+    pub token: i64,
+    /// It was claimed while the circuit was open.
+    pub probe: bool,
+}
+
+/// Notes whether an attempt reached it. Of attempts that were under way together only one failure counts: a receiver that
+/// restarts breaks off all that it has.
+pub fn note(
+    state: &State,
+    sql: &Connection,
+    key: i64,
+    reached: bool,
+    ended: Ended,
+    limits: &Limits,
+) -> rusqlite::Result<()> {
+    let now = state.clock;
     if reached {
         sql.prepare_cached(
             "UPDATE origins SET standing = 0, failures = 0, open_for = 0, open_until = 0, reached_at = ?2
@@ -153,14 +191,17 @@ pub fn note(sql: &Connection, key: i64, reached: bool, probe: bool, limits: &Lim
     let longest = millis(limits.circuit_open_max).min(i64::MAX / 4);
     let noted: Option<(u32, i64)> = sql
         .prepare_cached(
-            "UPDATE origins SET failures = failures + 1, standing = iif(open_for = 0 AND reached_at >= ?2, 0, 2)
+            "UPDATE origins SET failures = failures + (blamed < ?3), blamed = iif(blamed < ?3, ?4, blamed),
+                    standing = iif(open_for = 0 AND reached_at >= ?2, 0, 2)
              WHERE key = ?1 RETURNING failures, open_for",
         )?
-        .query_row([key, now.saturating_sub(REACHED_LATELY)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([key, now.saturating_sub(REACHED_LATELY), ended.token, state.token], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let open_for = match noted {
         // Failures of attempts that were under way when it opened say nothing new.
-        Some((_, open_for)) if open_for > 0 && probe => open_for.saturating_mul(2),
+        Some((_, open_for)) if open_for > 0 && ended.probe => open_for.saturating_mul(2),
         Some((failures, 0)) if failures >= limits.circuit_failures.max(1) => millis(limits.circuit_open),
         _ => return Ok(()),
     };

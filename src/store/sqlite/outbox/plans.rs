@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{claim, contents, hear, lanes, origins, purge, read, requeue, round};
+use super::{claim, contents, hear, lanes, origins, places, purge, read, requeue, round};
 use crate::store::sqlite::{
     schema,
     webhooks::{config, rows},
@@ -30,6 +30,7 @@ fn hot_queries_go_by_an_index() {
         &hear::PLANNED,
         &lanes::PLANNED,
         &origins::PLANNED,
+        &places::PLANNED,
         &purge::PLANNED,
         &requeue::PLANNED,
         &round::PLANNED,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{DELIVERED, FAILED, PENDING, State, lanes::Claimed, origins, round::Changes};
+use super::{DELIVERED, FAILED, PENDING, State, lanes::Claimed, origins, origins::Ended, round::Changes};
 use crate::{
     store::{Attempt, Attempted, Limits, Verdict, sqlite::webhooks::config},
     task::WebhookState,
@@ -65,7 +65,8 @@ pub fn record(
         config::disable(state, sql, claimed.webhook, *to)?;
     }
     if let Some(reached) = result.reached {
-        origins::note(sql, claimed.origin, reached, probe, limits, now)?;
+        let ended = Ended { token: result.ticket.token, probe };
+        origins::note(state, sql, claimed.origin, reached, ended, limits)?;
     }
     let due = if let Verdict::Retry(due) = verdict { *due } else { now };
     changes.free(sql, claimed, due, now)?;

@@ -13,10 +13,9 @@ use super::{
 use crate::store::{Claims, Limits, Round, sqlite::Failure};
 
 /// Claims whose time is over at `?1`.
-const EXPIRED: &str =
-    "SELECT key, webhook, task, origin, delivery, moved, due FROM lanes WHERE token IS NOT NULL AND until <= ?1";
+const EXPIRED: &str = "SELECT key, webhook, task, origin, delivery, moved, due FROM lanes WHERE until <= ?1";
 
-const EXTEND: &str = "UPDATE lanes SET until = min(until, ?2) + ?1 WHERE token IS NOT NULL";
+const EXTEND: &str = "UPDATE lanes SET until = min(until, ?2) + ?1 WHERE until IS NOT NULL";
 
 /// What the results of a round changed.
 #[derive(Default)]
@@ -60,6 +59,7 @@ pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Cl
     }
     if let Some(before) = set_back_from {
         bring_forward(sql, before, state.clock)?;
+        state.slow = None;
         // What waited for a time may be due now.
         state.due = true;
     }
@@ -67,6 +67,7 @@ pub fn dispatch(state: &mut State, sql: &Connection, round: &Round) -> Result<Cl
     let jumped = round.jumped.min(state.clock.saturating_sub(before));
     if jumped > 0 {
         extend(sql, jumped)?;
+        state.slow = None;
     }
     state.note_time(sql)?;
     expire(state, sql, &mut changes)?;

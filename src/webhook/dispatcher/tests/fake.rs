@@ -183,18 +183,23 @@ impl State {
 
     fn claim(&mut self, round: &Round) -> Vec<Claim> {
         let Round { now, take, lease, ref limits, .. } = *round;
+        let lease = i64::try_from(lease.as_millis()).unwrap();
         let held = |lane: &Lane| lane.claimed.is_some_and(|(_, until)| until > now);
-        let in_all = self.lanes.values().filter(|lane| held(lane)).count();
-        let take = take.min(limits.total - in_all);
+        let quick = |lane: &Lane| lane.claimed.is_some_and(|(_, until)| until > now + lease - 500);
+        let count = |which: &dyn Fn(&Lane) -> bool| self.lanes.values().filter(|lane| which(lane)).count();
+        let (held_now, quick_now) = (count(&held), count(&quick));
+        let used = quick_now + (held_now - quick_now).saturating_sub(limits.slow);
+        let take = take.min(limits.total - used);
         let mut due: Vec<_> = self.lanes.iter_mut().filter(|(_, lane)| !held(lane) && lane.due <= now).collect();
         due.retain(|(_, lane)| !lane.waiting.is_empty());
         due.sort_by_key(|(_, lane)| lane.due);
         let mut claims = Vec::new();
         for (&id, lane) in due.into_iter().take(take) {
             self.tokens += 1;
-            lane.claimed = Some((self.tokens, now + i64::try_from(lease.as_millis()).unwrap()));
+            lane.claimed = Some((self.tokens, now + lease));
             claims.push(Claim {
                 proven: !self.unproven.contains(&lane.webhook.id),
+                hot: !self.unproven.contains(&lane.webhook.id),
                 ticket: Ticket { lane: id, token: self.tokens },
                 delivery: DeliveryId { webhook: lane.webhook.id, task: lane.task, sequence: lane.waiting[0] },
                 webhook: lane.webhook.clone(),
@@ -217,8 +222,12 @@ impl State {
             self.record(result, now);
         }
         let claims = self.claim(&round);
+        let full = claims.len() >= round.take;
         let wait = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
-        let next = wait.map(|lane| lane.claimed.map_or(lane.due, |(_, until)| until)).min();
+        // What the limits kept back is looked at again.
+        let next = wait
+            .map(|lane| lane.claimed.map_or(if full { lane.due } else { lane.due.max(now + 100) }, |(_, until)| until))
+            .min();
         self.rounds += 1;
         self.jumps.push(round.jumped);
         Claims { claims, next, refused: self.refused - refused }
@@ -384,6 +393,7 @@ pub fn answered(status: u16) -> Report {
 pub fn limits(total: usize) -> Limits {
     Limits {
         total,
+        slow: 0,
         retries: total,
         unproven: total,
         per_origin: total,
