@@ -164,7 +164,7 @@ async fn where_webhooks_are_off_configs_are_refused_whatever_they_are_called() {
             .await
             .unwrap_err(),
     ] {
-        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.code(), Code::Unimplemented);
         fault(status).is(&PUSH_NOT_SUPPORTED);
     }
 }

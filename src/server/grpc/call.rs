@@ -13,7 +13,7 @@ use super::codec::Encoded;
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    server::{observe::Observation, route::COMPRESSED_FROM, status},
+    server::{observe::Observation, route::COMPRESSED_FROM},
 };
 
 /// An answer on its way out.
@@ -28,6 +28,8 @@ pub struct Calls {
     pub metrics: Arc<Metrics>,
     /// The largest request, in bytes.
     pub max_request: usize,
+    /// How the service's version of the protocol says errors.
+    pub status: fn(&Error) -> Status,
 }
 
 impl Calls {
@@ -43,6 +45,7 @@ impl Calls {
         R: Message,
         F: Future<Output = Result<R>>,
     {
+        let status = self.status;
         let service = service_fn(|request: tonic::Request<Q>| {
             let seen = self.observe(method);
             let answer = Box::pin(work(request.into_inner()));
@@ -58,7 +61,7 @@ impl Calls {
                         }
                         Ok(answer)
                     }
-                    Err(error) => Err(refuse(seen, &error)),
+                    Err(error) => Err(refuse(seen, &error, status)),
                 }
             }
         });
@@ -77,13 +80,14 @@ impl Calls {
         S: Batches,
         F: Future<Output = Result<S>>,
     {
+        let status = self.status;
         let service = service_fn(|request: tonic::Request<Q>| {
             let seen = self.observe(method);
             let answer = Box::pin(work(request.into_inner()));
             async move {
                 match answer.await {
-                    Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen)))),
-                    Err(error) => Err(refuse(seen, &error)),
+                    Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen, status)))),
+                    Err(error) => Err(refuse(seen, &error, status)),
                 }
             }
         });
@@ -110,7 +114,7 @@ impl Calls {
             Code::Internal => Error::new(ErrorKind::InvalidArgument, "the request's frame or encoding is broken"),
             _ => return answer,
         };
-        refuse(self.observe(method), &error).into_http()
+        refuse(self.observe(method), &error, self.status).into_http()
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {
@@ -128,22 +132,26 @@ pub trait Batches: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Option<Result<Vec<Bytes>>>> + Send;
 }
 
-fn refuse(seen: Observation, error: &Error) -> Status {
+fn refuse(seen: Observation, error: &Error, status: fn(&Error) -> Status) -> Status {
     seen.fail(error);
-    status::grpc(error)
+    status(error)
 }
 
 /// One message at a time, so that the encoder can send together what is ready. An error ends the stream.
-fn messages<S: Batches>(batches: S, seen: Observation) -> impl Stream<Item = Result<Bytes, Status>> + Send {
-    stream::unfold(Some((batches, seen)), async |open| {
-        let (mut batches, mut seen) = open?;
+fn messages<S: Batches>(
+    batches: S,
+    seen: Observation,
+    status: fn(&Error) -> Status,
+) -> impl Stream<Item = Result<Bytes, Status>> + Send {
+    stream::unfold(Some((batches, seen, status)), async |open| {
+        let (mut batches, mut seen, status) = open?;
         match batches.next().await {
             Some(Ok(batch)) => {
                 seen.answered();
                 let batch = Batch::Messages(batch.into_iter());
-                Some((batch, Some((batches, seen))))
+                Some((batch, Some((batches, seen, status))))
             }
-            Some(Err(error)) => Some((Batch::Error(Some(refuse(seen, &error))), None)),
+            Some(Err(error)) => Some((Batch::Error(Some(refuse(seen, &error, status))), None)),
             None => {
                 seen.succeed();
                 None
