@@ -148,6 +148,8 @@ SDKS = {
             "gRPC": {"TaskNotCancelable": "StatusRuntimeException FAILED_PRECONDITION"},
             # It reads the class names that the Java server puts into errors, and fails where there are none.
             "REST": named("NullPointerException", *ERRORS),
+            ("REST", "stream"): named("IOException", *ERRORS),
+            ("REST", "subscribe"): named("IOException", *ERRORS),
         },
     ),
 }

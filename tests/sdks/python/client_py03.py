@@ -29,7 +29,7 @@ from a2a.types import (
     TaskStatusUpdateEvent,
     TextPart,
 )
-from lines import serve, take
+from lines import TIMEOUT, serve, take
 
 BINDINGS = {"JSON-RPC": "JSONRPC", "gRPC": "GRPC", "REST": "HTTP+JSON"}
 
@@ -138,7 +138,7 @@ class Operations:
 
 async def main():
     origin, binding = sys.argv[1:]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=TIMEOUT) as http:
         card = await A2ACardResolver(http, origin).get_agent_card()
 
         def connect(**chosen):

@@ -23,7 +23,7 @@ from a2a.types.a2a_pb2 import (
     TaskPushNotificationConfig,
     TaskState,
 )
-from lines import serve, take
+from lines import TIMEOUT, serve, take
 
 BINDINGS = {"JSON-RPC": "JSONRPC", "gRPC": "GRPC", "REST": "HTTP+JSON"}
 
@@ -138,12 +138,13 @@ class Operations:
 
 async def main():
     origin, binding = sys.argv[1:]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=TIMEOUT) as http:
         card = await A2ACardResolver(http, origin).get_agent_card()
         clients = []
         for streaming in (False, True):
             chosen = ClientConfig(
                 streaming=streaming,
+                httpx_client=http,
                 supported_protocol_bindings=[BINDINGS[binding]],
                 grpc_channel_factory=grpc.aio.insecure_channel,
             )

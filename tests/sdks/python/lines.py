@@ -8,6 +8,9 @@ import asyncio
 import json
 import sys
 
+# Of the HTTP client that the SDKs are given, in seconds. Its own 5 s are little for a machine that is busy otherwise.
+TIMEOUT = 60
+
 
 def fail(error, kind):
     return {"error": {"type": kind(error), "message": str(error)[:300]}}
