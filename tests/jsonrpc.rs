@@ -254,19 +254,25 @@ async fn a_shutdown_ends_streams_with_an_error_that_says_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_an_event_for_old_clients_and_plain_json_for_those_who_name_their_version() {
+async fn a_refused_stream_is_an_event_for_old_clients_and_gos_and_plain_json_for_those_who_name_their_version() {
     let gateway = Gateway::start().await;
     let call =
         |method: &str| json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"id": "nope"}}).to_string();
-    for (method, version, event) in [
-        ("tasks/resubscribe", None, true),
-        ("tasks/resubscribe", Some("0.3"), false),
-        ("SubscribeToTask", None, false),
-        ("SubscribeToTask", Some("1.0"), false),
+    let go = Some("Go-http-client/1.1");
+    for (method, version, agent, event) in [
+        ("tasks/resubscribe", None, None, true),
+        ("tasks/resubscribe", Some("0.3"), None, false),
+        ("tasks/resubscribe", Some("0.3"), go, true),
+        ("SubscribeToTask", None, None, false),
+        ("SubscribeToTask", Some("1.0"), Some("node"), false),
+        ("SubscribeToTask", Some("1.0"), go, true),
     ] {
         let mut request = gateway.http.post(gateway.url("/a2a")).body(call(method));
         if let Some(version) = version {
             request = request.header("A2A-Version", version);
+        }
+        if let Some(agent) = agent {
+            request = request.header("User-Agent", agent);
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);

@@ -61,7 +61,7 @@ async fn errors_have_the_body_of_their_version() {
     let message = "Task not found: t-9";
     let expected = json!({"error": {"code": 404, "status": "NOT_FOUND", "message": message, "details": [info]}});
     assert_eq!(get(&gateway, "/tasks/t-9").await, (404, expected));
-    let expected = json!({"code": -32001, "message": message, "data": [info]});
+    let expected = json!({"code": -32001, "message": message, "data": {"details": [info]}});
     assert_eq!(get(&gateway, "/v1/tasks/t-9").await, (404, expected));
 
     let info = json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "INVALID_PARAMS",
@@ -72,7 +72,7 @@ async fn errors_have_the_body_of_their_version() {
     let status = "INVALID_ARGUMENT";
     let expected = json!({"error": {"code": 400, "status": status, "message": message, "details": [info, bad]}});
     assert_eq!(post(&gateway, "/message:send", &json!({})).await, (400, expected));
-    let expected = json!({"code": -32602, "message": message, "data": [info, bad]});
+    let expected = json!({"code": -32602, "message": message, "data": {"details": [info, bad]}});
     assert_eq!(post(&gateway, "/v1/message:send", &json!({})).await, (422, expected));
 }
 
@@ -244,7 +244,7 @@ async fn a_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn the_version_counts_by_header_and_by_query() {
     let gateway = Gateway::start().await;
-    for (path, reason) in [("/tasks", "/error/details/0/reason"), ("/v1/tasks", "/data/0/reason")] {
+    for (path, reason) in [("/tasks", "/error/details/0/reason"), ("/v1/tasks", "/data/details/0/reason")] {
         for version in ["1.0", "0.3", "0.3.0", ""] {
             let headers = [("a2a-version", version)];
             assert_eq!(ask(&gateway, &Method::GET, path, &headers, "").await.status(), 200, "{path} {version}");
@@ -381,7 +381,7 @@ async fn a_path_counts_before_the_body_and_the_query() {
     for path in ["/nobody/message:send", "/agents/nobody/message:send", "/agents/nobody/v1/message:send"] {
         let (status, answer) = post(&gateway, path, &v1("hello")).await;
         assert_eq!(status, 404, "{path}");
-        let reason = answer.pointer("/error/details/0/reason").or(answer.pointer("/data/0/reason"));
+        let reason = answer.pointer("/error/details/0/reason").or(answer.pointer("/data/details/0/reason"));
         assert_eq!(reason, Some(&json!("AGENT_NOT_FOUND")), "{path}");
     }
     assert_eq!(gateway.count().await, total);

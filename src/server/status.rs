@@ -83,13 +83,27 @@ pub fn row(kind: ErrorKind) -> Row {
 
 /// The error as a gRPC status: `ErrorInfo` always, `BadRequest` when fields are wrong.
 pub fn grpc(error: &Error) -> Status {
+    grpc_as(error, row(error.kind()).grpc)
+}
+
+/// The error as a gRPC status of A2A 0.3. Its SDKs go by the code alone, and know what is not supported as `UNIMPLEMENTED`:
+/// `FAILED_PRECONDITION` is a task that cannot be canceled to them.
+pub fn grpc_v03(error: &Error) -> Status {
+    let code = match error.kind() {
+        ErrorKind::PushNotificationNotSupported | ErrorKind::UnsupportedOperation => Code::Unimplemented,
+        kind => row(kind).grpc,
+    };
+    grpc_as(error, code)
+}
+
+fn grpc_as(error: &Error, code: Code) -> Status {
     let row = row(error.kind());
     let metadata: HashMap<_, _> = error.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
     let mut details = ErrorDetails::with_error_info(row.names.reason, row.domain, metadata);
     for violation in error.field_violations().iter().take(MAX_VIOLATIONS) {
         details.add_bad_request_violation(&violation.field, &violation.description);
     }
-    Status::with_error_details(row.grpc, shorten(error.message().to_owned()), details)
+    Status::with_error_details(code, shorten(error.message().to_owned()), details)
 }
 
 /// The `error` member of a JSON-RPC answer.
@@ -130,8 +144,10 @@ pub fn jsonrpc(error: &Error, dialect: Dialect, method: &str) -> RpcError {
     let row = row(error.kind());
     match dialect {
         Dialect::V1 => RpcError { code: row.names.v1, message: json_message(error), data: Some(details(error).into()) },
+        // An object: the official Go SDK of 0.3 reads nothing else, and drops the error's code with it.
         Dialect::V03 => {
-            RpcError { code: row.names.v03, message: json_message(error), data: Some(details(error).into()) }
+            let data = json!({"details": details(error)});
+            RpcError { code: row.names.v03, message: json_message(error), data: Some(data) }
         }
         Dialect::Praison => {
             let message = shorten(praisonai::error_message(error, &json_message(error), method));
@@ -343,6 +359,15 @@ mod tests {
             );
             assert_eq!(info.metadata["taskId"], "t-1");
 
+            let unsupported = [ErrorKind::PushNotificationNotSupported, ErrorKind::UnsupportedOperation];
+            let v03 = grpc_v03(&error);
+            assert_eq!(
+                v03.code(),
+                if unsupported.contains(&kind) { Code::Unimplemented } else { row.grpc },
+                "{kind:?}"
+            );
+            assert_eq!(v03.get_details_error_info().unwrap().reason, row.names.reason);
+
             let v1 = jsonrpc(&error, Dialect::V1, "GetTask");
             let info = &v1.data.as_ref().unwrap()[0];
             assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
@@ -362,7 +387,7 @@ mod tests {
 
             let (code, body) = http_v03(&error);
             assert!(code.is_client_error() || code.is_server_error());
-            assert_eq!((&body["code"], &body["data"]), (&json!(row.names.v03), &json!(details(&error))));
+            assert_eq!((&body["code"], &body["data"]), (&json!(row.names.v03), &json!({"details": details(&error)})));
         }
     }
 

@@ -158,9 +158,11 @@ fn by_grpc_name(status: &str) -> Option<ErrorKind> {
     }
 }
 
-/// The reason that error details hold: a list of them, or a single one. The first that A2A knows, else the first.
+/// The reason that error details hold: a list of them, also as `details` of an object, or a single one. The first that
+/// A2A knows, else the first.
 fn reason(details: &Value) -> Option<&str> {
-    let Some(list) = details.as_array() else { return details.get("reason")?.as_str() };
+    let list = details.get("details").unwrap_or(details).as_array();
+    let Some(list) = list else { return details.get("reason")?.as_str() };
     let reasons = || list.iter().filter_map(|detail| detail.get("reason")?.as_str());
     reasons().find(|reason| by_reason(reason).is_some()).or_else(|| reasons().next())
 }
@@ -245,6 +247,12 @@ mod tests {
                 "no",
             ),
             (Dialect::V03, json!({"code": -32001, "message": "Task not found", "data": null}), found, "Task not found"),
+            (
+                Dialect::V03,
+                json!({"code": -32603, "message": "gone", "data": {"details": [info("TASK_NOT_FOUND")]}}),
+                found,
+                "gone",
+            ),
             (Dialect::Praison, json!({"code": -32000, "message": "Task not found: t"}), found, "Task not found: t"),
             (Dialect::V1, json!({"code": -32603, "message": "Internal error"}), None, "Internal error"),
             (Dialect::V03, json!({"code": -32603, "message": "Internal", "data": "boom"}), None, "Internal: boom"),

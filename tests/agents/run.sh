@@ -6,8 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 gateway=${1:-${A2A_GATEWAY_BIN:-$root/target/debug/a2a-gateway}}
-# Cached between runs, and each made anew when what it holds changes.
-environments=${CARGO_TARGET_DIR:-$root/target}/agents
+source "$here/environments.sh"
 
 for needed in "$gateway" python3 node npm; do
     if ! command -v "$needed" >/dev/null; then
@@ -17,34 +16,10 @@ for needed in "$gateway" python3 node npm; do
     fi
 done
 
-# Makes one environment with the packages of its list, unless it is there: environment NAME TOOL INSTALLER.
-environment() {
-    local directory=$environments/$1 wanted
-    wanted="$("$2" --version) $(cat "$here/packages/$1.txt")"
-    if [[ $(cat "$directory/installed" 2>/dev/null) != "$wanted" ]]; then
-        rm -rf "$directory"
-        mkdir -p "$directory"
-        "$3" "$directory" "$here/packages/$1.txt"
-        echo "$wanted" >"$directory/installed"
-    fi
-}
-
-# The lists are complete: pip is not to add to them. It warns about what praisonaiagents needs for models only.
-with_pip() {
-    python3 -m venv "$1"
-    "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$2"
-}
-
-with_npm() {
-    local packages
-    mapfile -t packages <"$2"
-    npm install --prefix "$1" --silent --no-audit --no-fund --save-exact "${packages[@]}"
-}
-
-environment py1 python3 with_pip
-environment py03 python3 with_pip
-environment praison python3 with_pip
-environment js1 node with_npm
+environment py1 python3 with_pip "$here/packages/py1.txt"
+environment py03 python3 with_pip "$here/packages/py03.txt"
+environment praison python3 with_pip "$here/packages/praison.txt"
+environment js1 node with_npm "$here/packages/js1.txt"
 cp "$here/agent_js1.mjs" "$environments/js1/"
 
 # The package reports its use to its makers unless told not to.

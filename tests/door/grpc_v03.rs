@@ -9,7 +9,7 @@ use a2a_gateway::proto::a2a_v03::{
     a2a_service_client::A2aServiceClient, part, send_message_response, stream_response::Payload,
 };
 use futures::StreamExt as _;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Code, Response, Status, transport::Channel};
 
 use super::{Answer, Client, Events, Fault, Item, Seen, Send, What, grpc, push::Hook};
 
@@ -135,6 +135,12 @@ fn text(parts: &[Part]) -> String {
 /// A status in common values: what this contract calls otherwise than 1.0's has 1.0's name.
 pub fn fault(status: Status) -> Fault {
     let mut fault = grpc::fault(status);
+    let reason = fault.info.as_ref().map(|info| info.reason.as_str()).unwrap_or_default();
+    let unsupported = ["UNSUPPORTED_OPERATION", "PUSH_NOTIFICATION_NOT_SUPPORTED"].contains(&reason);
+    assert_eq!(fault.code == Code::Unimplemented as i32, unsupported, "{fault:?}");
+    if unsupported {
+        fault.code = Code::FailedPrecondition as i32;
+    }
     for (field, _) in &mut fault.fields {
         let common = field
             .replace("request.content", "message.parts")

@@ -92,7 +92,13 @@ pub fn fault(form: Dialect, error: &Value) -> Fault {
         return fault;
     }
     members(error, &["code", "message", "data"], &[]);
-    let details = error["data"].as_array().unwrap();
+    let details = if form == Dialect::V03 {
+        members(&error["data"], &["details"], &[]);
+        &error["data"]["details"]
+    } else {
+        &error["data"]
+    };
+    let details = details.as_array().unwrap();
     let info = &details[0];
     assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
     members(info, &["@type", "reason", "domain"], &["metadata"]);

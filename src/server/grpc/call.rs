@@ -35,6 +35,8 @@ pub struct Calls {
     pub metrics: Arc<Metrics>,
     /// The largest request, in bytes.
     pub max_request: usize,
+    /// How the service's version of the protocol says errors.
+    pub status: fn(&Error) -> Status,
 }
 
 impl Calls {
@@ -50,7 +52,7 @@ impl Calls {
         R: Message,
         F: Future<Output = Result<R>>,
     {
-        let read = AtomicBool::new(false);
+        let (read, status) = (AtomicBool::new(false), self.status);
         let service = service_fn(|request: tonic::Request<Q>| {
             read.store(true, Relaxed);
             let seen = self.observe(method);
@@ -67,7 +69,7 @@ impl Calls {
                         }
                         Ok(answer)
                     }
-                    Err(error) => Err(refuse(seen, &error)),
+                    Err(error) => Err(refuse(seen, &error, status)),
                 }
             }
         });
@@ -87,15 +89,15 @@ impl Calls {
         S: Batches,
         F: Future<Output = Result<S>>,
     {
-        let read = AtomicBool::new(false);
+        let (read, status) = (AtomicBool::new(false), self.status);
         let service = service_fn(|request: tonic::Request<Q>| {
             read.store(true, Relaxed);
             let seen = self.observe(method);
             let answer = Box::pin(work(request.into_inner()));
             async move {
                 match answer.await {
-                    Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen)))),
-                    Err(error) => Err(refuse(seen, &error)),
+                    Ok(batches) => Ok(Response::new(Box::pin(messages(batches, seen, status)))),
+                    Err(error) => Err(refuse(seen, &error, status)),
                 }
             }
         });
@@ -132,7 +134,7 @@ impl Calls {
                 return answer;
             }
         };
-        refuse(seen, &error).into_http()
+        refuse(seen, &error, self.status).into_http()
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {
@@ -162,22 +164,26 @@ pub trait Batches: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Option<Result<Vec<Bytes>>>> + Send;
 }
 
-fn refuse(seen: Observation, error: &Error) -> Status {
+fn refuse(seen: Observation, error: &Error, status: fn(&Error) -> Status) -> Status {
     seen.fail(error);
-    status::grpc(error)
+    status(error)
 }
 
 /// One message at a time, so that the encoder can send together what is ready. An error ends the stream.
-fn messages<S: Batches>(batches: S, seen: Observation) -> impl Stream<Item = Result<Bytes, Status>> + Send {
-    stream::unfold(Some((batches, seen)), async |open| {
-        let (mut batches, mut seen) = open?;
+fn messages<S: Batches>(
+    batches: S,
+    seen: Observation,
+    status: fn(&Error) -> Status,
+) -> impl Stream<Item = Result<Bytes, Status>> + Send {
+    stream::unfold(Some((batches, seen, status)), async |open| {
+        let (mut batches, mut seen, status) = open?;
         match batches.next().await {
             Some(Ok(batch)) => {
                 seen.answered();
                 let batch = Batch::Messages(batch.into_iter());
-                Some((batch, Some((batches, seen))))
+                Some((batch, Some((batches, seen, status))))
             }
-            Some(Err(error)) => Some((Batch::Error(Some(refuse(seen, &error))), None)),
+            Some(Err(error)) => Some((Batch::Error(Some(refuse(seen, &error, status))), None)),
             None => {
                 seen.succeed();
                 None

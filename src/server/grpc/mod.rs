@@ -26,7 +26,7 @@ use tonic::Status;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::{a2a::A2aService, call::Calls, gateway::Gateway};
-use super::Shared;
+use super::{Shared, status};
 use crate::proto::DESCRIPTORS;
 
 /// The services that do work.
@@ -40,10 +40,16 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// # Errors
 /// When the compiled contracts cannot be read.
 pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_reflection::server::Error> {
-    let calls = |door| Calls { door, metrics: Arc::clone(&shared.metrics), max_request: shared.settings.max_body };
-    let own = Gateway::new(shared.engine.clone(), Arc::clone(&shared.cards), calls("grpc"));
-    let a2a = A2aService::new(shared.a2a.clone(), Arc::clone(&shared.cards), calls("a2a-grpc"));
-    let a2a_v03 = a2a_v03::A2aService::new(shared.a2a.clone(), Arc::clone(&shared.cards), calls("a2a-grpc-0.3"));
+    let calls = |door, status| Calls {
+        door,
+        metrics: Arc::clone(&shared.metrics),
+        max_request: shared.settings.max_body,
+        status,
+    };
+    let cards = || Arc::clone(&shared.cards);
+    let own = Gateway::new(shared.engine.clone(), cards(), calls("grpc", status::grpc));
+    let a2a = A2aService::new(shared.a2a.clone(), cards(), calls("a2a-grpc", status::grpc));
+    let a2a_v03 = a2a_v03::A2aService::new(shared.a2a.clone(), cards(), calls("a2a-grpc-0.3", status::grpc_v03));
     let (reporter, health) = tonic_health::server::health_reporter();
     for service in NAMES {
         reporter.set_service_status(service, ServingStatus::Serving).await;
@@ -224,9 +230,11 @@ pub(super) mod tests {
         let status = async |service: &str, method: &str| {
             let answer = router.clone().oneshot(call(service, method, "application/grpc")).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
-            answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+            // What is turned off says so in 0.3 with the same code as what is not there, but with details.
+            let said = answer.headers().contains_key("grpc-status-details-bin");
+            answer.headers().get("grpc-status").map(|status| (status.to_str().unwrap().to_owned(), said))
         };
-        let unimplemented = Some((tonic::Code::Unimplemented as i32).to_string());
+        let unimplemented = Some(((tonic::Code::Unimplemented as i32).to_string(), false));
         for (service, count) in [(gateway::NAME, 15), (a2a::NAME, 11), (a2a_v03::NAME, 10)] {
             let methods = methods_of(service);
             assert_eq!(methods.len(), count, "{methods:?}");

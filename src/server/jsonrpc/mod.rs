@@ -176,9 +176,7 @@ async fn one(
         Err(Failure { dialect, error }) => {
             seen.at(label(dialect));
             let refusal = status::jsonrpc(&error, dialect, &request.method);
-            // Clients made for 0.3 take nothing but events for an answer to a stream's request. Later ones, which say
-            // their version, tell errors apart only when they come as plain JSON.
-            if method.operation.is_stream() && dialect == Dialect::V03 && !operations.names_version() {
+            if method.operation.is_stream() && operations.reads_events_only(dialect) {
                 let id = request.id.clone();
                 return Done::Stream(Box::new(move |seen| {
                     seen.fail(&error);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use serde_json::{Value, value::RawValue};
 
 use super::{Door, envelope::Request};
@@ -79,9 +79,14 @@ impl<'a> Operations<'a> {
         self.shared.settings.sse_keep_alive
     }
 
-    /// Whether the client says which version it speaks.
-    pub fn names_version(&self) -> bool {
-        !matches!(caller::version(&self.head.headers, self.head.uri.query()), Ok(None))
+    /// Whether the client takes nothing but events for an answer to a stream's request, a refusal included. So do clients
+    /// made for 0.3, which do not say their version, and the official Go SDK, to which a stream without events is one that
+    /// ended well. It does not say its name, only Go's. Others tell errors apart only when they come as plain JSON.
+    pub fn reads_events_only(&self, dialect: Dialect) -> bool {
+        let headers = &self.head.headers;
+        let names_version = !matches!(caller::version(headers, self.head.uri.query()), Ok(None));
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        (dialect == Dialect::V03 && !names_version) || agent.is_some_and(|agent| agent.starts_with("Go-http-client/"))
     }
 
     /// Carries a request out.
