@@ -25,8 +25,11 @@ use super::Settings;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The pause after an accept that failed for want of resources.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
-/// The pause between two looks at a connection that began with a part of the preface.
+/// The first pause between two looks at a connection that began with a part of the preface. Each is twice as long as the
+/// one before, so that many connections which never say the rest cost next to nothing.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// The longest such pause.
+const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(640);
 /// How long aborted requests may take to drop what they hold.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -196,6 +199,7 @@ impl Protocol {
 /// Whether the connection begins as HTTP/2 does. Takes nothing off it.
 async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut start = [0; PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
     loop {
         let read = stream.peek(&mut start).await?;
         if read == 0 {
@@ -208,7 +212,8 @@ async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(true);
         }
         // A part of the preface: readable already, so the rest can only be waited for by looking again.
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PREFACE_PAUSE);
     }
 }
 
