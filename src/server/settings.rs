@@ -30,7 +30,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// The longest wait for a request's head; on HTTP/1 also the longest idle time between two requests.
     pub header_read_timeout: Duration,
-    /// The longest time that reading a JSON request's body may take.
+    /// The longest time that reading a request's body may take; of gRPC, its message.
     pub body_read_timeout: Duration,
     /// How often an HTTP/2 connection is pinged; none: never.
     pub http2_keep_alive_interval: Option<Duration>,

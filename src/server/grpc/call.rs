@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -15,7 +16,7 @@ use prost::Message;
 use tonic::{Code, Response, Status, codec::CompressionEncoding, server::Grpc};
 use tower::service_fn;
 
-use super::codec::Encoded;
+use super::{codec::Encoded, timed::Timed};
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
@@ -35,6 +36,8 @@ pub struct Calls {
     pub metrics: Arc<Metrics>,
     /// The largest request, in bytes.
     pub max_request: usize,
+    /// The longest time that a request may take to come.
+    pub request_time: Duration,
     /// How the service's version of the protocol says errors.
     pub status: fn(&Error) -> Status,
 }
@@ -73,7 +76,7 @@ impl Calls {
                 }
             }
         });
-        let answer = self.grpc().unary(service, request).await;
+        let answer = self.grpc().unary(service, self.timed(request)).await;
         if read.into_inner() { answer } else { self.unread(method, answer) }
     }
 
@@ -101,7 +104,7 @@ impl Calls {
                 }
             }
         });
-        let answer = self.grpc().server_streaming(service, request).await;
+        let answer = self.grpc().server_streaming(service, self.timed(request)).await;
         if read.into_inner() { answer } else { self.unread(method, answer) }
     }
 
@@ -135,6 +138,10 @@ impl Calls {
             }
         };
         refuse(seen, &error, self.status).into_http()
+    }
+
+    fn timed(&self, request: http::Request<Body>) -> http::Request<Timed> {
+        request.map(|body| Timed::new(body, self.request_time))
     }
 
     fn grpc<Q: Message + Default + 'static>(&self) -> Grpc<Encoded<Q>> {

@@ -8,6 +8,7 @@ mod a2a_v03;
 mod call;
 mod codec;
 mod gateway;
+mod timed;
 mod web;
 mod webhooks;
 
@@ -44,6 +45,7 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         door,
         metrics: Arc::clone(&shared.metrics),
         max_request: shared.settings.max_body,
+        request_time: shared.settings.body_read_timeout,
         status,
     };
     let cards = || Arc::clone(&shared.cards);
@@ -245,6 +247,25 @@ pub(super) mod tests {
         }
         let answer = router.clone().oneshot(call(gateway::NAME, "GetTask", "application/json")).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        shared.engine.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_comes_is_not_waited_for_for_ever() {
+        use tower::ServiceExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(shared(dir.path(), None).0);
+        let (router, _health) = router(&shared).await.unwrap();
+        tokio::time::pause();
+        for (service, method) in [(gateway::NAME, "WatchTask"), (a2a::NAME, "GetTask"), (a2a_v03::NAME, "GetTask")] {
+            let request = call(service, method, "application/grpc");
+            let nothing = futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>();
+            let request = request.map(|_| Body::from_stream(nothing));
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.headers()["grpc-status"], "4", "{service}/{method}");
+        }
+        tokio::time::resume();
         shared.engine.stop().await;
     }
 }
