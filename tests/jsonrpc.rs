@@ -163,11 +163,31 @@ async fn json_is_taken_under_its_names_and_nothing_else_is() {
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(null), &json!(-32005)));
     }
     assert_eq!(gateway.count().await, tasks);
+    // What a page of any origin can send without having asked: a body without a type.
+    for origin in ["http://evil.test", "null"] {
+        let post = gateway.http.post(gateway.url("/a2a")).body(echo(&json!(1), "hello").to_string());
+        assert_eq!(post.header("origin", origin).send().await.unwrap().status(), 415, "{origin}");
+    }
+    assert_eq!(gateway.count().await, tasks);
     for path in ["/praisonai/a2a", "/praisonai/a2a/"] {
         let praison = json!({"jsonrpc": "2.0", "id": 1, "method": "tasks/list"});
         let response = gateway.http.post(gateway.url(path)).body(praison.to_string()).send().await.unwrap();
         assert!(response.json::<Value>().await.unwrap()["result"].is_array(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_as_such() {
+    let gateway = Gateway::start().await;
+    let post = gateway.http.post(gateway.url("/a2a")).header("content-type", "application/json");
+    let response = post.header("content-encoding", "gzip").body("\u{1f}").send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["accept-encoding"]),
+        (415, &"identity".parse().unwrap())
+    );
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(answer["error"]["code"], -32005);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("Content-Encoding"), "{answer}");
 }
 
 #[tokio::test]

@@ -77,6 +77,18 @@ async fn errors_have_the_body_of_their_version() {
 }
 
 #[tokio::test]
+async fn no_cache_keeps_what_tasks_are() {
+    let gateway = Gateway::start().await;
+    let id = gateway.client(Door::V1).send(say("hello")).await.unwrap().task().id;
+    for path in [format!("/tasks/{id}"), format!("/v1/tasks/{id}"), "/tasks".into(), "/tasks/t-9".into()] {
+        let response = ask(&gateway, &Method::GET, &path, &[], "").await;
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+    }
+    let response = ask(&gateway, &Method::PUT, "/tasks", &[], "").await;
+    assert_eq!((response.status().as_u16(), &response.headers()["cache-control"]), (405, &"no-store".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn other_verbs_are_told_those_that_there_are() {
     let gateway = Gateway::start().await;
     let verbs = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
@@ -170,6 +182,15 @@ async fn json_is_taken_under_its_names_and_nothing_else_is() {
                 assert_eq!(answer["code"], -32005);
             }
         }
+        // What a page of any origin can send without having asked: a body without a type.
+        let page = ask(&gateway, &Method::POST, path, &[("origin", "http://evil.test")], &body.to_string()).await;
+        assert_eq!(page.status(), 415, "{path}");
+        let gzip = [("content-type", "application/json"), ("content-encoding", "gzip")];
+        let response = ask(&gateway, &Method::POST, path, &gzip, &body.to_string()).await;
+        assert_eq!(response.headers()["accept-encoding"], "identity");
+        let (status, answer) = json_of(response).await;
+        assert_eq!(status, 415);
+        assert!(answer.to_string().contains("Content-Encoding"), "{answer}");
         assert_eq!(gateway.count().await, tasks);
     }
     // Without a body there is nothing to be of a type.

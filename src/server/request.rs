@@ -4,12 +4,12 @@ use std::{fmt, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Settings;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     task::id_problem,
 };
 
@@ -17,10 +17,57 @@ use crate::{
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Where a stream is to resume.
 const LAST_EVENT_ID: &str = "last-event-id";
+/// Where a browser says what a request has to do with the page that makes it.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Why a body is not even looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is not said to be JSON.
+    Type,
+    /// It is said to be compressed.
+    Encoding,
+}
+
+impl Unfit {
+    /// As an error. Its status is 415, on every JSON door.
+    pub fn error(self) -> Error {
+        let message = match self {
+            Self::Type => "the Content-Type must be application/json",
+            Self::Encoding => "the body must not be compressed: Content-Encoding must be absent or identity",
+        };
+        Error::new(ErrorKind::ContentTypeNotSupported, message)
+    }
+
+    /// What the answer says of encodings that are taken (RFC 9110, section 15.5.16); none: nothing.
+    pub fn accept_encoding(self) -> Option<HeaderValue> {
+        (self == Self::Encoding).then(|| HeaderValue::from_static("identity"))
+    }
+}
+
+/// Whether the body is one that the JSON doors read: by its type and encoding.
+///
+/// # Errors
+/// What is in the way.
+pub fn fit(headers: &HeaderMap) -> Result<(), Unfit> {
+    let plain = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !is_json(headers) {
+        Err(Unfit::Type)
+    } else if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
+        Err(Unfit::Encoding)
+    } else {
+        Ok(())
+    }
+}
 
 /// Whether the body claims to be JSON: `application/json`, another type that ends in `+json`, or no type at all.
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+///
+/// A browser must say the type: without one it sends the body for a page of any origin, and does not ask first whether
+/// that origin is let in. Browsers tell of themselves by `Origin`, which they send with every POST to another origin.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).filter(|value| !value.is_empty()) else {
+        return !headers.contains_key(header::ORIGIN) && !headers.contains_key(FETCH_SITE);
+    };
     let Ok(value) = value.to_str() else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.split_once('/') {
@@ -120,6 +167,30 @@ mod tests {
         for value in ["text/plain", "application/x-www-form-urlencoded", "text/json2", "application/+json", "json"] {
             assert!(!with(value), "{value}");
         }
+    }
+
+    #[test]
+    fn a_browser_has_to_say_the_type() {
+        for name in ["origin", "sec-fetch-site"] {
+            let mut page = headers(name, b"null");
+            assert_eq!(fit(&page), Err(Unfit::Type), "{name}");
+            page.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            assert_eq!(fit(&page), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn compressed_bodies_are_refused_as_such() {
+        for (value, expected) in [
+            (&b""[..], Ok(())),
+            (b"Identity", Ok(())),
+            (b"gzip", Err(Unfit::Encoding)),
+            (b"\xff", Err(Unfit::Encoding)),
+        ] {
+            assert_eq!(fit(&headers("content-encoding", value)), expected);
+        }
+        assert_eq!(Unfit::Encoding.accept_encoding().unwrap(), "identity");
+        assert_eq!(Unfit::Type.accept_encoding(), None);
     }
 
     fn headers(name: &'static str, value: &[u8]) -> HeaderMap {

@@ -1,8 +1,8 @@
 //! The JSON-RPC door: A2A 1.0, 0.3 and PraisonAI's dialect over HTTP.
 //!
 //! Every JSON-RPC answer, errors included, is HTTP 200, since clients take other statuses for failures of the
-//! transport. Other statuses are for requests that were not read: wrong Content-Type (415), too large (413), too slow
-//! (408); and for those that need credentials (401), for which HTTP has a form that clients know.
+//! transport. Other statuses are for requests that were not read: wrong Content-Type or compressed (415), too large (413),
+//! too slow (408); and for those that need credentials (401), for which HTTP has a form that clients know.
 
 pub mod envelope;
 mod operations;
@@ -61,11 +61,12 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
     let (head, body) = request.into_parts();
     let dialect = door.dialect();
     let mut seen = Observation::start(&shared.metrics, label(dialect), "unknown");
-    if !request::is_json(&head.headers) {
-        let message = "the Content-Type must be application/json";
-        let error = Error::new(ErrorKind::ContentTypeNotSupported, message);
+    if let Err(unfit) = request::fit(&head.headers) {
+        let error = unfit.error();
         seen.fail(&error);
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status::jsonrpc(&error, dialect, ""));
+        let mut answer = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &status::jsonrpc(&error, dialect, ""));
+        answer.headers_mut().extend(unfit.accept_encoding().map(|value| (header::ACCEPT_ENCODING, value)));
+        return answer;
     }
     let body = match request::body(&shared.settings, body).await {
         Ok(body) => body,

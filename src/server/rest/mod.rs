@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use serde_json::Value;
 
@@ -89,6 +89,8 @@ pub async fn serve(shared: Arc<Shared>, request: Request<Body>) -> Response {
         }
     };
     extensions.write(response.headers_mut());
+    // Tasks change, and are the caller's own: without a word caches may keep what a GET gave, and 404 and 405 too.
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -194,9 +196,7 @@ async fn content(shared: &Shared, head: &Parts, body: Body) -> Result<Value, Ref
     if body.is_end_stream() {
         return Ok(Value::Null);
     }
-    if !request::is_json(&head.headers) {
-        return Err(Refusal::ContentType);
-    }
+    request::fit(&head.headers).map_err(Refusal::Unfit)?;
     let body = request::body(&shared.settings, body).await.map_err(Refusal::Unread)?;
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);

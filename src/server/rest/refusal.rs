@@ -9,7 +9,7 @@ use super::Form;
 use crate::{
     error::{Error, ErrorKind},
     server::{
-        request::Unread,
+        request::{Unfit, Unread},
         status::{self, RpcError},
     },
 };
@@ -21,8 +21,8 @@ pub enum Refusal {
     Path,
     /// Its path has other verbs: these.
     Verb(&'static str),
-    /// Its body is not said to be JSON.
-    ContentType,
+    /// Its body is not looked at.
+    Unfit(Unfit),
     /// Its body was not read.
     Unread(Unread),
     /// Its body is not JSON.
@@ -42,7 +42,7 @@ impl Refusal {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Path | Self::Verb(_) => "method_not_found",
-            Self::ContentType => status::row(ErrorKind::ContentTypeNotSupported).outcome,
+            Self::Unfit(unfit) => status::row(unfit.error().kind()).outcome,
             Self::Unread(_) => "body_refused",
             Self::NotJson => "parse_error",
             Self::Error(error) => status::row(error.kind()).outcome,
@@ -55,6 +55,9 @@ impl Refusal {
         let mut answer = (status, [(header::CONTENT_TYPE, media)], body.to_string()).into_response();
         if let Self::Verb(allowed) = self {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if let Self::Unfit(unfit) = self {
+            answer.headers_mut().extend(unfit.accept_encoding().map(|value| (header::ACCEPT_ENCODING, value)));
         }
         if let Self::Error(error) = self
             && let Some(challenge) = status::challenge(error)
@@ -71,10 +74,9 @@ impl Refusal {
                 let message = format!("this path takes {allowed}");
                 plain(form, StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, -32601, &message)
             }
-            Self::ContentType => {
-                let error = Error::new(ErrorKind::ContentTypeNotSupported, "the Content-Type must be application/json");
+            Self::Unfit(unfit) => {
                 // The table's status says what is wrong with a message's parts; for the body itself HTTP has its own.
-                let (_, mut body) = form.error(&error);
+                let (_, mut body) = form.error(&unfit.error());
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 if form == Form::V1 {
                     body["error"]["code"] = status.as_u16().into();

@@ -228,7 +228,7 @@ fn responses(form: Form, operation: Operation, posts: bool, answer: Value) -> Va
 const BODY: [(u16, &str); 3] = [
     (408, "the body took too long"),
     (413, "the body is too large"),
-    (415, "the Content-Type is not application/json, nor another type that ends in +json"),
+    (415, "the Content-Type is not application/json, nor another type that ends in +json; or the body is compressed"),
 ];
 
 /// The kinds of errors that any operation may meet.
