@@ -137,7 +137,7 @@ fn is_error(status: u16, body: &Value) {
             "{body}"
         );
         is_message(&body["message"]);
-        (body.get("data"), body["code"] == -32700)
+        (body.get("data").map(|data| &data["details"]), body["code"] == -32700)
     };
     match details {
         Some(details) => are_details(details),

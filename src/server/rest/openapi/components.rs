@@ -138,7 +138,7 @@ fn v03_error(details: &Value) -> Value {
         "properties": {
             "code": {"type": "integer", "description": "The JSON-RPC code."},
             "message": {"type": "string"},
-            "data": details,
+            "data": {"type": "object", "required": ["details"], "properties": {"details": details}},
         },
     })
 }

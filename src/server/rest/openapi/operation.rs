@@ -248,6 +248,7 @@ fn refusals(operation: Operation) -> impl Iterator<Item = ErrorKind> {
         Operation::SendMessage | Operation::SendStreamingMessage => &[
             K::TaskNotFound,
             K::UnsupportedOperation,
+            K::ExtensionSupportRequired,
             K::ContentTypeNotSupported,
             K::PushNotificationNotSupported,
             K::WebhookLimit,
@@ -267,7 +268,9 @@ fn refusals(operation: Operation) -> impl Iterator<Item = ErrorKind> {
             &[K::PushNotificationNotSupported, K::TaskNotFound, K::WebhookNotFound]
         }
         Operation::DeletePushConfig => &[K::PushNotificationNotSupported, K::TaskNotFound, K::StoreFull],
-        Operation::GetExtendedAgentCard => &[K::ExtendedAgentCardNotConfigured, K::UnsupportedOperation],
+        Operation::GetExtendedAgentCard => {
+            &[K::ExtendedAgentCardNotConfigured, K::UnsupportedOperation, K::Unauthenticated]
+        }
     };
     ANY.into_iter().chain(own.iter().copied())
 }

@@ -69,6 +69,11 @@ pub fn paths() -> Map<String, Value> {
     ] {
         paths.insert(path.to_owned(), item(false, id.to_owned(), OPERATIONS, summary, answers));
     }
+    let keys = json!({"type": "object", "required": ["keys"], "properties": {"keys": {"type": "array"}}});
+    let mut answers = cached(keys, false);
+    answers["404"] = json_answer("Cards are not signed.", schema("Error"));
+    let summary = "The public keys that cards are signed with";
+    paths.insert("/.well-known/jwks.json".to_owned(), item(false, "GetKeys".to_owned(), CARDS, summary, answers));
     paths
 }
 
@@ -85,7 +90,7 @@ fn of(agent: bool, id: &str) -> String {
 /// A path that is read.
 fn item(agent: bool, id: String, tag: &str, summary: &str, answers: Value) -> Value {
     let mut read = json!({"operationId": id, "summary": summary, "tags": [tag], "responses": answers});
-    if tag == CARDS && !id.starts_with("GetStatus") {
+    if id.contains("Card") {
         read["parameters"] = json!([{"$ref": "#/components/parameters/A2A-Version"}]);
     }
     let mut item = json!({"get": read});
