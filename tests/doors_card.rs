@@ -159,9 +159,12 @@ async fn who_has_none_or_a_wrong_one_is_asked_for_credentials() {
             if method == "agent/getExtendedCard" {
                 assert!(body["detail"].as_str().unwrap().contains("token"), "{body}");
             } else {
-                let code = if method == "GetExtendedAgentCard" { -31401 } else { -32600 };
+                let v1 = method == "GetExtendedAgentCard";
+                let code = if v1 { -31401 } else { -32600 };
                 assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(code)), "{method}");
-                assert_eq!(body["error"]["data"][0]["reason"], "UNAUTHENTICATED");
+                let data = &body["error"]["data"];
+                let details = if v1 { data } else { &data["details"] };
+                assert_eq!(details[0]["reason"], "UNAUTHENTICATED");
             }
         }
         for path in PATHS {

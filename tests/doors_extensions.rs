@@ -77,7 +77,9 @@ impl Agent for Declaring {
 }
 
 async fn start(agent: &Arc<Declaring>) -> Gateway {
-    Gateway::start_with(vec![("echo".into(), agent.clone())], &[]).await
+    // Subscriptions to a task that waits are ended by this: they are read to their end here.
+    let settings = [("server.auth_required_idle", "100ms")];
+    Gateway::start_with(vec![("echo".into(), agent.clone())], &settings).await
 }
 
 /// What an operation is about: a text to say, with the extensions that the message uses, or a task.
