@@ -15,7 +15,7 @@ use a2a_gateway::{
         a2a::{Task, TaskState, TaskStatus, TaskStatusUpdateEvent, stream_response::Payload},
         well_known::Timestamp,
     },
-    store::{Append, Identity, Link, NewTask, Sqlite, SqliteSettings, Store},
+    store::{Append, Identity, LIST_BYTES, Link, NewTask, Sqlite, SqliteSettings, Store},
     task::{Dialect, Event, TaskId, Upstream},
 };
 use support::*;
@@ -71,6 +71,25 @@ async fn lists_are_newest_first_filtered_and_paged_without_loss() {
     assert!(bare.records.iter().all(|record| record.task.artifacts.is_empty() && record.task.history.is_empty()));
     let full = engine.list(&me(), ListQuery { include_artifacts: true, ..ListQuery::default() }).await.unwrap();
     assert!(full.records.iter().any(|record| !record.task.artifacts.is_empty() && !record.task.history.is_empty()));
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_ends_early_rather_than_fill_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = echo(dir.path());
+    let mut made = Vec::new();
+    // Each holds its text twice: as the message and as its echo.
+    let text = "x".repeat(LIST_BYTES / 4 + 1);
+    for text in [&*text, &*text, &*text, "hello"] {
+        made.push(run(&engine, submit(text)).await);
+    }
+    made.sort_by_key(|record| std::cmp::Reverse((record.updated, record.id)));
+    let page = engine.list(&me(), ListQuery::default()).await.unwrap();
+    assert_eq!((page.records.len(), page.total, page.page_size), (3, 4, 50));
+    assert!(!page.next_page_token.is_empty());
+    let newest_first: Vec<_> = made.iter().map(|record| record.id).collect();
+    assert_eq!(all_pages(&engine, &ListQuery::default()).await, newest_first);
     engine.stop().await;
 }
 

@@ -355,10 +355,13 @@ pub struct Key {
     pub row: i64,
 }
 
+/// How large the tasks of one page of a list become, in bytes, before the page ends early: a list must not fill the memory.
+pub const LIST_BYTES: usize = 16 << 20;
+
 /// One page of a list.
 #[derive(Debug)]
 pub struct TaskPage {
-    /// Most recently updated first.
+    /// Most recently updated first. Fewer than asked for when they reach [`LIST_BYTES`].
     pub tasks: Vec<Stored>,
     /// The last one's place, when there are more.
     pub next: Option<Key>,

@@ -7,7 +7,10 @@
 pub mod envelope;
 mod operations;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use axum::{
     body::Body,
@@ -36,6 +39,9 @@ use crate::{
 
 /// How many requests of a batch run at a time.
 const BATCH_CONCURRENCY: usize = 16;
+/// How large the answers of a batch become, in bytes, before the rest of its requests is refused: they are held until the
+/// last one is there.
+const BATCH_BYTES: usize = 32 << 20;
 
 /// Which door a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +100,9 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
         }
         Ok(envelope::Body::Batch(requests)) => {
             seen.calls("batch");
-            let answers: Vec<_> = requests.into_iter().map(|raw| in_batch(&shared, &operations, raw.get())).collect();
+            let written = AtomicUsize::new(0);
+            let answers = requests.into_iter().map(|raw| in_batch(&shared, &operations, raw.get(), &written));
+            let answers: Vec<_> = answers.collect();
             let answers: Vec<_> = stream::iter(answers).buffered(BATCH_CONCURRENCY).collect().await;
             seen.succeed();
             json(StatusCode::OK, joined(&answers))
@@ -108,14 +116,26 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
     response
 }
 
-/// One request of a batch. A stream is refused, so that there is always something written.
-async fn in_batch(shared: &Shared, operations: &Operations<'_>, text: &str) -> BytesMut {
-    let mut seen = Observation::start(&shared.metrics, label(operations.door().dialect()), "unknown");
+/// One request of a batch. A stream is refused, so that there is always something written. `written`: how much has been
+/// for the requests before.
+async fn in_batch(shared: &Shared, operations: &Operations<'_>, text: &str, written: &AtomicUsize) -> BytesMut {
+    let dialect = operations.door().dialect();
+    let mut seen = Observation::start(&shared.metrics, label(dialect), "unknown");
     let mut out = BytesMut::new();
+    if written.load(Relaxed) >= BATCH_BYTES {
+        let message =
+            format!("the answers to the batch have {BATCH_BYTES} bytes already: send this in another request");
+        let error = Error::new(ErrorKind::RequestTooLarge, message);
+        let id = envelope::request(text).map_or_else(|refusal| refusal.id, |request| request.id);
+        write_failure(&mut out, &id, &status::jsonrpc(&error, dialect, ""));
+        seen.fail(&error);
+        return out;
+    }
     let done = one(operations, text, &mut seen, Streams::Refused, &mut out).await;
     if let Done::Written(outcome) | Done::Challenged(outcome, _) = done {
         seen.end(outcome);
     }
+    written.fetch_add(out.len(), Relaxed);
     out
 }
 
@@ -248,6 +268,31 @@ fn joined(answers: &[BytesMut]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::grpc::tests::shared;
+
+    #[tokio::test]
+    async fn a_batch_whose_answers_are_large_enough_does_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path(), None).0;
+        let (head, ()) = Request::new(()).into_parts();
+        let operations = Operations::new(&shared, Door::Any, String::new(), &head);
+        let send = json!({"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": {"message":
+            {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hello"}]}}});
+        let written = AtomicUsize::new(BATCH_BYTES - 1);
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let answer = in_batch(&shared, &operations, &send.to_string(), &written).await;
+            answers.push(serde_json::from_slice::<serde_json::Value>(&answer).unwrap());
+        }
+        assert!(answers[0]["result"]["task"].is_object(), "{answers:?}");
+        assert_eq!(
+            (&answers[1]["id"], &answers[1]["error"]["data"][0]["reason"]),
+            (&json!(7), &json!("REQUEST_TOO_LARGE"))
+        );
+        let tasks = shared.engine.list(&crate::engine::Caller::default(), crate::engine::ListQuery::default()).await;
+        assert_eq!(tasks.unwrap().total, 1);
+        shared.engine.stop().await;
+    }
 
     #[test]
     fn answers_of_a_batch_are_an_array() {

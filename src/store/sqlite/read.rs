@@ -9,7 +9,7 @@ use super::{Failure, segment};
 use crate::{
     error::Error,
     proto::a2a::{Task, TaskState},
-    store::{Commit, FeedPage, Identity, Key, Link, LogPage, Stored, TaskPage, TaskQuery, Used},
+    store::{Commit, FeedPage, Identity, Key, LIST_BYTES, Link, LogPage, Stored, TaskPage, TaskQuery, Used},
     task::{self, Dialect, Event, TaskId, Upstream},
 };
 
@@ -262,8 +262,18 @@ pub fn list(sql: &Connection, query: &TaskQuery) -> Result<TaskPage, Failure> {
     headers.sort_unstable_by_key(|header| std::cmp::Reverse((header.updated, header.key)));
     let more = headers.len() > query.limit;
     headers.truncate(query.limit);
-    let next = headers.last().filter(|_| more).map(|header| Key { updated: header.updated, row: header.key });
-    let tasks = headers.into_iter().map(|header| header.fold(sql)).collect::<Result<_, _>>()?;
+    let found = headers.len();
+    let (mut tasks, mut next, mut bytes) = (Vec::with_capacity(found), None, 0);
+    for header in headers {
+        let place = Key { updated: header.updated, row: header.key };
+        let stored = header.fold(sql)?;
+        bytes += stored.task.encoded_len();
+        tasks.push(stored);
+        next = (more || tasks.len() < found).then_some(place);
+        if bytes >= LIST_BYTES {
+            break;
+        }
+    }
     Ok(TaskPage { tasks, next, total })
 }
 
