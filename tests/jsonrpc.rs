@@ -278,21 +278,32 @@ async fn a_refused_stream_is_an_event_for_old_clients_and_gos_and_plain_json_for
     let gateway = Gateway::start().await;
     let call =
         |method: &str| json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"id": "nope"}}).to_string();
-    let go = Some("Go-http-client/1.1");
-    for (method, version, agent, event) in [
-        ("tasks/resubscribe", None, None, true),
-        ("tasks/resubscribe", Some("0.3"), None, false),
-        ("tasks/resubscribe", Some("0.3"), go, true),
-        ("SubscribeToTask", None, None, false),
-        ("SubscribeToTask", Some("1.0"), Some("node"), false),
-        ("SubscribeToTask", Some("1.0"), go, true),
+    let events = "text/event-stream";
+    let go = Some(("Go-http-client/1.1", events));
+    for (path, method, version, client, event) in [
+        ("/a2a", "tasks/resubscribe", None, None, true),
+        ("/a2a", "tasks/resubscribe", Some("0.3"), None, false),
+        ("/a2a", "tasks/resubscribe", Some("0.3"), go, true),
+        ("/a2a", "SubscribeToTask", None, None, false),
+        ("/a2a", "SubscribeToTask", Some("1.0"), Some(("node", events)), false),
+        ("/a2a", "SubscribeToTask", Some("1.0"), go, true),
+        // Made with Go, but by somebody who reads JSON too.
+        (
+            "/a2a",
+            "SubscribeToTask",
+            Some("1.0"),
+            Some(("Go-http-client/2.0", "application/json, text/event-stream")),
+            false,
+        ),
+        ("/a2a", "SubscribeToTask", Some("1.0"), Some(("Go-http-client/2.0", "*/*")), false),
+        ("/praisonai/a2a", "SubscribeToTask", None, go, false),
     ] {
-        let mut request = gateway.http.post(gateway.url("/a2a")).body(call(method));
+        let mut request = gateway.http.post(gateway.url(path)).body(call(method));
         if let Some(version) = version {
             request = request.header("A2A-Version", version);
         }
-        if let Some(agent) = agent {
-            request = request.header("User-Agent", agent);
+        if let Some((agent, accept)) = client {
+            request = request.header("User-Agent", agent).header("Accept", accept);
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -301,7 +312,8 @@ async fn a_refused_stream_is_an_event_for_old_clients_and_gos_and_plain_json_for
         let text = response.text().await.unwrap();
         let text = if event { text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap() } else { &text };
         let answer: Value = serde_json::from_str(text).unwrap();
-        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32001)), "{method} {version:?}");
+        let code = if path == "/a2a" { -32001 } else { -32000 };
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(code)), "{method} {version:?}");
         assert!(answer.get("result").is_none());
     }
 }

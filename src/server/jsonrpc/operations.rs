@@ -81,12 +81,21 @@ impl<'a> Operations<'a> {
 
     /// Whether the client takes nothing but events for an answer to a stream's request, a refusal included. So do clients
     /// made for 0.3, which do not say their version, and the official Go SDK, to which a stream without events is one that
-    /// ended well. It does not say its name, only Go's. Others tell errors apart only when they come as plain JSON.
+    /// ended well. It does not say its name, only Go's, and that it accepts events alone, as others do who tell errors apart
+    /// only when they come as plain JSON. PraisonAI's streams have no event for it.
     pub fn reads_events_only(&self, dialect: Dialect) -> bool {
         let headers = &self.head.headers;
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let names_version = !matches!(caller::version(headers, self.head.uri.query()), Ok(None));
-        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        (dialect == Dialect::V03 && !names_version) || agent.is_some_and(|agent| agent.starts_with("Go-http-client/"))
+        let is_go = || {
+            let events = text(header::ACCEPT).trim().eq_ignore_ascii_case("text/event-stream");
+            events && text(header::USER_AGENT).starts_with("Go-http-client/")
+        };
+        match dialect {
+            Dialect::V1 => is_go(),
+            Dialect::V03 => !names_version || is_go(),
+            Dialect::Praison => false,
+        }
     }
 
     /// Carries a request out.
