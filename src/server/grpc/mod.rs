@@ -45,6 +45,7 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         metrics: Arc::clone(&shared.metrics),
         max_request: shared.settings.max_body,
         status,
+        refusal: None,
     };
     let cards = || Arc::clone(&shared.cards);
     let own = Gateway::new(shared.engine.clone(), cards(), calls("grpc", status::grpc));
