@@ -17,7 +17,7 @@ use a2a_gateway::{
 use door::{
     Client, Dialect, Door, Fault, Gateway, grpc, grpc_v03,
     json::{params, result},
-    kinds::{EXTENSION_SUPPORT_REQUIRED, VERSION_NOT_SUPPORTED},
+    kinds::{EXTENSION_SUPPORT_REQUIRED, INVALID_ARGUMENT, VERSION_NOT_SUPPORTED},
     rest, say,
 };
 use futures::future::BoxFuture;
@@ -431,6 +431,30 @@ async fn versions_are_read_from_header_metadata_and_query_alike() {
             ask(&client, Ask::Send("hello", &[]), &[("a2a-version", taken)]).await.0.unwrap();
         }
     }
+    for door in ["a2a-grpc", "a2a-grpc-0.3", "rest-1.0", "rest-0.3", "jsonrpc-1.0"] {
+        for method in ["SendMessage", "SendStreamingMessage", "GetTask", "CancelTask"] {
+            let labels = format!(r#"door="{door}",method="{method}",outcome="version_not_supported""#);
+            assert_eq!(gateway.counted(&labels).await, Some(4), "{labels}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_names_no_agent_is_counted_by_the_method_it_came_with() {
+    let gateway = Gateway::start().await;
+    let long = "x".repeat(300);
+    for (door, label) in [(Door::A2aGrpc, "a2a-grpc"), (Door::Grpc03, "a2a-grpc-0.3")] {
+        let client = gateway.client(door);
+        for what in [Ask::Send("hello", &[]), Ask::Stream("hello")] {
+            let refused = ask(&client, what, &[("a2a-agent", &long)]).await.0.unwrap_err();
+            assert!(refused.is(&INVALID_ARGUMENT).names("a2a-agent"), "{door:?} {refused:?}");
+        }
+        for method in ["SendMessage", "SendStreamingMessage"] {
+            let labels = format!(r#"door="{label}",method="{method}",outcome="invalid_params""#);
+            assert_eq!(gateway.counted(&labels).await, Some(1), "{labels}");
+        }
+    }
+    assert_eq!(gateway.count().await, 0);
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ async fn run(config: Config, text: bool, hangups: Hangups, reloader: Reloader) -
             // A terminal that is gone is no reason not to serve.
             let _ = anstream::stderr().write_all(greeting(address, &agents, &data_dir, &program).as_bytes());
         } else {
+            let agents = if agents.is_empty() { "echo (built in)" } else { &agents };
             tracing::info!(%address, agents, data_dir, version = env!("CARGO_PKG_VERSION"), "listening");
         }
     };

@@ -37,6 +37,14 @@ pub struct Origin {
     pub extensions: Extensions,
 }
 
+impl Origin {
+    /// Of a request whose metadata cannot be read: nobody's.
+    pub fn unread(dialect: Dialect) -> Self {
+        let (request_id, agent) = (String::new(), String::new());
+        Self { caller: Caller::default(), dialect, request_id, agent, extensions: Extensions::default() }
+    }
+}
+
 /// The A2A operations.
 #[derive(Clone)]
 pub struct A2a {

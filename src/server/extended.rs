@@ -83,7 +83,7 @@ impl Extended {
             Access::Tokens(key, tags) => (key, tags),
         };
         let Some(token) = authorization.and_then(bearer) else {
-            let message = "the extended agent card needs credentials: Authorization: Bearer and a token";
+            let message = "the extended agent card needs authentication: send Authorization: Bearer and a token";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         };
         let known = tags.iter().fold(false, |known, tag| known | hmac::verify(key, token, tag.as_ref()).is_ok());

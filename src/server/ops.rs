@@ -119,7 +119,10 @@ pub async fn card(State(shared): Gateway, Named(name): Named, path: card::Path, 
 pub async fn jwks(State(shared): Gateway, request: Request) -> Response {
     match shared.cards.jwks() {
         Some(keys) => card::answer(request.headers(), keys).into_response(),
-        None => nothing_at(request.uri().path()),
+        None => {
+            let message = "cards are not signed: the setting cards.signing_keys names no keys";
+            answer(StatusCode::NOT_FOUND, &status::http_plain(StatusCode::NOT_FOUND, Code::NotFound, message))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::Settings;
+use super::{Settings, status};
 use crate::{
     error::{Error, ErrorKind, Result},
     task::id_problem,
@@ -95,6 +95,14 @@ impl Unread {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// How the request ended, in metrics.
+    pub fn outcome(self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => status::row(ErrorKind::RequestTooLarge).outcome,
+            Self::TooSlow(_) | Self::Broken => "body_refused",
         }
     }
 }

@@ -28,6 +28,12 @@ WITHOUT_PUSH = (
     "tests/mandatory/jsonrpc/test_a2a_error_codes.py::test_push_notification_not_supported_error_32003",
     "tests/mandatory/jsonrpc/test_a2a_error_codes_enhanced.py::test_push_notification_not_supported_error_32003_enhanced",
 )
+# This one compares the card with the extended one, which it asks for without a token, as who is behind a proxy may.
+COMPARES_CARDS = "tests/mandatory/transport/test_multi_transport_equivalence.py::test_agent_card_access_equivalence"
+# Of extended cards, which the kit does not send.
+TOKEN = "cards.extended_tokens=nobody-sends-this"
+# What the agent's extended card says beyond its card.
+SKILL = {"id": "more", "name": "More", "description": "Is for those who may see it.", "tags": ["test"]}
 # Of one test, in seconds.
 LIMIT = 60
 
@@ -77,7 +83,7 @@ class Site:
         self.agent = Process("the agent", agent, agent_url, directory / f"{name}-agent.log", environment)
         self.url = f"http://127.0.0.1:{port}/a2a"
         gateway = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(directory / f"{name}-data")]
-        gateway += ["--agent", f"scenarios={agent_url}"]
+        gateway += ["--config", str(settings_file(directory, name, agent_url))]
         # The kit's gRPC client, and its test of cards, take URLs only.
         for setting in [f"server.grpc_url=http://127.0.0.1:{port}", *settings]:
             gateway += ["--set", setting]
@@ -97,8 +103,18 @@ class Site:
         self.stack.close()
 
 
+def settings_file(directory, name, agent_url):
+    """The agent, with an extended card, as a table of the gateway's settings."""
+    card, file = directory / f"{name}-extended.json", directory / f"{name}-gateway.toml"
+    card.write_text(json.dumps({"skills": [SKILL]}))
+    table = {"name": "scenarios", "url": agent_url, "extended_card": str(card)}
+    # A text in JSON is one in TOML, too.
+    file.write_text("[[agents]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()))
+    return file
+
+
 def one_transport(kit, url, transport):
-    options = [f"--transports={transport}", *(f"--deselect={test}" for test in WITHOUT_PUSH)]
+    options = [f"--transports={transport}", *(f"--deselect={test}" for test in (*WITHOUT_PUSH, COMPARES_CARDS))]
     options.append("--ignore=tests/optional/multi_transport")
     if transport != "jsonrpc":
         # As the kit's runner does.
@@ -108,14 +124,17 @@ def one_transport(kit, url, transport):
 
 def results(kit, binary, directory):
     """What came of each test, over each transport: (transport, test) to the test's report."""
-    with Site(binary, directory, "push", ["webhooks.allow=127.0.0.0/8"]) as site:
+    with Site(binary, directory, "push", [TOKEN, "webhooks.allow=127.0.0.0/8"]) as site:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             runs = [(transport, pool.submit(one_transport, kit, site.url, transport)) for transport in TRANSPORTS]
         runs = [(transport, run.result()) for transport, run in runs]
         # Compares the transports with each other, and measures their times: by itself.
         runs.append(("all", kit.run("all", site.url, ["tests/optional/multi_transport"], ["-m", "transport_equivalence"])))
-    with Site(binary, directory, "no-push", ["webhooks.enabled=false"]) as site:
+    with Site(binary, directory, "no-push", ["cards.extended_trust_proxy=true", "webhooks.enabled=false"]) as site:
         runs.append(("jsonrpc", kit.run("no-push", site.url, WITHOUT_PUSH, ["--transports=jsonrpc"])))
+        for transport in TRANSPORTS:
+            options = [f"--transports={transport}"]
+            runs.append((transport, kit.run(f"cards-{transport}", site.url, [COMPARES_CARDS], options)))
     return {(transport, test["nodeid"]): test for transport, tests in runs for test in tests}
 
 

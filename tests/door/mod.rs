@@ -150,6 +150,13 @@ impl Gateway {
         }
     }
 
+    /// How many requests with these labels its metrics count; none: they have no such line.
+    pub async fn counted(&self, labels: &str) -> Option<u64> {
+        let text = self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let start = format!("a2a_gateway_requests_total{{{labels}}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).map(|count| count.parse().unwrap())
+    }
+
     /// How many tasks it holds.
     pub async fn count(&self) -> i32 {
         self.client(Door::Gateway).list(&ListQuery::default()).await.unwrap().total.unwrap()

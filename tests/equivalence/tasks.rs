@@ -348,6 +348,12 @@ async fn a_canceled_task_is_the_same_whoever_cancels_it_and_however_often() {
         assert_eq!(first, reduced(Form::of(door, client.lookups), whole.clone()), "{door:?}");
         for other in Door::ALL {
             let client = gateway.client(other).seeing(door);
+            // To 0.3 it is not cancelable, unless PraisonAI's clients made it, whose lookups look like those of 0.3.
+            let contract = matches!(other, Door::Rest03 | Door::Grpc03) || client.lookups == Some(Dialect::V03);
+            if contract && !door.is_praison() {
+                client.cancel(&id).await.unwrap_err().is(&kinds::TASK_NOT_CANCELABLE);
+                continue;
+            }
             let again = cancel(&client, &id).await;
             assert_eq!(again, reduced(Form::of(other, client.lookups), whole.clone()), "{door:?} {other:?}");
         }

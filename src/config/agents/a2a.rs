@@ -56,6 +56,9 @@ const RESERVED: [&str; 13] = [
     "upgrade",
 ];
 
+/// Headers whose value is the caller's.
+const EXTENSIONS: [&str; 2] = ["a2a-extensions", "x-a2a-extensions"];
+
 /// Reads the keys; `target` is the url where it is right. The result's own `url` is the caller's to fill.
 pub(super) fn read(table: &mut Table<'_>, target: Option<&Target>) -> A2aAgent {
     const MS: Duration = Duration::from_millis(1);
@@ -170,6 +173,11 @@ fn headers(table: &mut Table<'_>) -> Vec<(String, Secret)> {
     let mut headers: Vec<(String, Secret)> = Vec::new();
     let given = table.secrets("headers", |name, value| {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "its name is not that of a header")?;
+        if EXTENSIONS.contains(&name.as_str()) {
+            let text = "cannot be set: callers say in it which extensions they ask for. Have them send it to the gateway, which \
+                        passes it on";
+            return Err(text.to_owned());
+        }
         if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("grpc-") {
             return Err("is a header that the gateway sets itself".to_owned());
         }

@@ -232,6 +232,12 @@ fn wrong_values_are_told_with_what_is_right() {
         ("url = \"h:1\"\nheaders.x = 1", "headers.x: must be text".to_owned()),
         ("url = \"h:1\"\nheaders.\"x y\" = \"1\"", "headers.\"x y\": its name is not that of a header".to_owned()),
         ("url = \"h:1\"\nheaders.Host = \"1\"", "headers.Host: is a header that the gateway sets itself".to_owned()),
+        (
+            "url = \"h:1\"\nheaders.A2A-Extensions = \"urn:e\"",
+            "headers.A2A-Extensions: cannot be set: callers say in it which extensions they ask for. Have them send it to \
+             the gateway, which passes it on"
+                .to_owned(),
+        ),
         ("url = \"h:1\"\nheaders.x = \"a\\nb\"", "headers.x: its value cannot be sent in a header".to_owned()),
         (
             "url = \"h:1\"\nheaders = { x = \"1\", X = \"2\" }",

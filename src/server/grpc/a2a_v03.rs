@@ -19,7 +19,6 @@ use crate::{
     server::{
         a2a::{A2a, Origin, Updates},
         card::{Cards, Visitor},
-        status,
     },
     task::Dialect,
     wire::v03::{
@@ -50,7 +49,10 @@ impl A2aService {
     pub async fn answer(&self, method: &str, request: http::Request<Body>) -> Option<Answer> {
         let origin = match call::origin(&request, Dialect::V03) {
             Ok(origin) => origin,
-            Err(error) => return Some(status::grpc(&error).into_http()),
+            Err(error) => {
+                let refusing = Self { calls: self.calls.refusing(error), ..self.clone() };
+                return refusing.answer_to(&Origin::unread(Dialect::V03), method, request).await;
+            }
         };
         let mut answer = self.answer_to(&origin, method, request).await?;
         origin.extensions.write(answer.headers_mut());

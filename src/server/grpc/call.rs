@@ -40,9 +40,16 @@ pub struct Calls {
     pub request_time: Duration,
     /// How the service's version of the protocol says errors.
     pub status: fn(&Error) -> Status,
+    /// What every call is refused with; none: calls are answered.
+    pub refusal: Option<Error>,
 }
 
 impl Calls {
+    /// The same service's calls of who sent metadata with this error: refused, and counted by their methods.
+    pub fn refusing(&self, error: Error) -> Self {
+        Self { refusal: Some(error), ..self.clone() }
+    }
+
     /// A call with one answer.
     pub async fn unary<Q, R, F>(
         &self,
@@ -55,6 +62,9 @@ impl Calls {
         R: Message,
         F: Future<Output = Result<R>>,
     {
+        if let Some(error) = &self.refusal {
+            return refuse(self.observe(method), error, self.status).into_http();
+        }
         let (read, status) = (AtomicBool::new(false), self.status);
         let service = service_fn(|request: tonic::Request<Q>| {
             read.store(true, Relaxed);
@@ -92,6 +102,9 @@ impl Calls {
         S: Batches,
         F: Future<Output = Result<S>>,
     {
+        if let Some(error) = &self.refusal {
+            return refuse(self.observe(method), error, self.status).into_http();
+        }
         let (read, status) = (AtomicBool::new(false), self.status);
         let service = service_fn(|request: tonic::Request<Q>| {
             read.store(true, Relaxed);

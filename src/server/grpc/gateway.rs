@@ -32,7 +32,6 @@ use crate::{
         caller,
         card::{Base, Cards},
         extensions::Extensions,
-        status,
     },
     task::{Dialect, Event, Form, Record, TaskId, cut_history, mint, validate::duration},
 };
@@ -59,7 +58,10 @@ impl Gateway {
         // Version 1.0 is what this API counts as.
         let extensions = match Extensions::read(request.headers(), Dialect::V1) {
             Ok(extensions) => extensions,
-            Err(error) => return Some(status::grpc(&error).into_http()),
+            Err(error) => {
+                let refusing = Self { calls: self.calls.refusing(error), ..self.clone() };
+                return refusing.answer_to(&Extensions::default(), method, request).await;
+            }
         };
         let mut answer = self.answer_to(&extensions, method, request).await?;
         extensions.write(answer.headers_mut());

@@ -47,6 +47,7 @@ pub async fn router(shared: &Arc<Shared>) -> Result<(Router, Health), tonic_refl
         max_request: shared.settings.max_body,
         request_time: shared.settings.body_read_timeout,
         status,
+        refusal: None,
     };
     let cards = || Arc::clone(&shared.cards);
     let own = Gateway::new(shared.engine.clone(), cards(), calls("grpc", status::grpc));

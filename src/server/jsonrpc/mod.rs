@@ -77,7 +77,7 @@ pub async fn serve(shared: Arc<Shared>, door: Door, agent: String, request: Requ
     let body = match request::body(&shared.settings, body).await {
         Ok(body) => body,
         Err(unread) => {
-            seen.end("body_refused");
+            seen.end(unread.outcome());
             return refuse(unread.status(), &not_read(unread, dialect));
         }
     };

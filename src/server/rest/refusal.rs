@@ -43,7 +43,7 @@ impl Refusal {
         match self {
             Self::Path | Self::Verb(_) => "method_not_found",
             Self::Unfit(unfit) => status::row(unfit.error().kind()).outcome,
-            Self::Unread(_) => "body_refused",
+            Self::Unread(unread) => unread.outcome(),
             Self::NotJson => "parse_error",
             Self::Error(error) => status::row(error.kind()).outcome,
         }

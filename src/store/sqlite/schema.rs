@@ -224,7 +224,9 @@ pub fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", index + 1)?;
         transaction.commit()?;
-        tracing::info!(version = index + 1, "store schema migrated");
+    }
+    if version < MIGRATIONS.len() {
+        tracing::info!(from = version, to = MIGRATIONS.len(), "store schema migrated");
     }
     Ok(())
 }
