@@ -131,20 +131,23 @@ fn page_of(wheres: &str) -> String {
     format!("{SELECT} WHERE {wheres} ORDER BY w.key LIMIT ?")
 }
 
+/// What is asked of the rows. The webhooks of a task are few and are sorted: a `+` keeps other indexes from being used.
+/// All others come in the order of an index.
 fn filter(query: &WebhookQuery) -> (String, Vec<Sql>) {
-    let mut wheres = "w.owner = ? AND w.key > ?".to_owned();
+    let plus = if query.task.is_some() { "+" } else { "" };
+    let mut wheres = format!("w.owner = ? AND {plus}w.key > ?");
     let mut values = vec![Sql::from(query.owner.to_string()), query.after.into()];
     if let Some(agent) = &query.agent {
-        wheres.push_str(" AND w.agent = ?");
+        wheres.push_str(&format!(" AND {plus}w.agent = ?"));
         values.push(agent.clone().into());
     }
     if let Some(task) = &query.task {
-        wheres.push_str(" AND w.task = ?");
+        wheres.push_str(" AND w.task = ? AND w.task <> ''");
         values.push(task.clone().into());
     }
     if let Some(payload) = query.payload {
-        wheres.push_str(" AND w.payload = ?");
-        values.push(read::dialect_code(payload).into());
+        // Not a parameter: only so the index of PraisonAI's can be used, the only ones that are asked for.
+        wheres.push_str(&format!(" AND {plus}w.payload = {}", read::dialect_code(payload)));
     }
     values.push(i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1).into());
     (wheres, values)
@@ -169,15 +172,16 @@ pub fn planned() -> Vec<String> {
 
 /// Lists, each with the index it is to go by.
 #[cfg(test)]
-pub fn planned_lists() -> [(String, &'static str); 4] {
+pub fn planned_lists() -> [(String, &'static str); 5] {
     let all = WebhookQuery::default;
     let text = || Some(String::new());
     let payload = Some(crate::task::Dialect::Praison);
     [
         (all(), "webhooks_by_owner"),
         (WebhookQuery { agent: text(), ..all() }, "webhooks_by_agent"),
-        (WebhookQuery { task: text(), ..all() }, "webhooks_by_place"),
-        (WebhookQuery { payload, ..all() }, "webhooks_by_payload"),
+        (WebhookQuery { task: text(), ..all() }, "webhooks_of_tasks"),
+        (WebhookQuery { task: text(), agent: text(), payload, ..all() }, "webhooks_of_tasks"),
+        (WebhookQuery { payload, ..all() }, "webhooks_of_praisonai"),
     ]
     .map(|(query, index)| (page_of(&filter(&query).0), index))
 }
