@@ -183,3 +183,43 @@ async fn removing_or_pausing_a_webhook_ends_its_claims() {
     assert_eq!((after.refused, after.claims.len(), after.next), (0, 0, None));
     assert_eq!(rig.states().await, [(2, DeliveryState::Delivered), (3, DeliveryState::Pending)]);
 }
+
+/// Origins with how many webhooks each says that it has, and has.
+fn origins(rig: &Rig) -> Vec<(String, i64, i64)> {
+    let sql = rusqlite::Connection::open(rig.dir.path().join("gateway.db")).unwrap();
+    let mut origins = sql
+        .prepare(
+            "SELECT name, webhooks, (SELECT count(*) FROM webhooks WHERE origin = origins.key) FROM origins ORDER BY name",
+        )
+        .unwrap();
+    let rows = origins.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn an_origin_stays_as_long_as_it_has_webhooks() {
+    let rig = Rig::new();
+    let has = |expected: &[(&str, i64)]| {
+        let expected: Vec<_> =
+            expected.iter().map(|(host, count)| (format!("https://{host}:443"), *count, *count)).collect();
+        assert_eq!(origins(&rig), expected);
+    };
+    let brought = identity("me", "a");
+    let two = vec![webhook(&brought, "one"), webhook(&brought, "two")];
+    rig.create(&brought, two.clone()).await.unwrap();
+    let task = rig.task().await;
+    let hook = rig.webhook(&task, "one").await;
+    has(&[("one", 2), ("two", 1)]);
+    // Put again, at the same origin and at another.
+    rig.store.put_webhook(hook.clone()).await.unwrap();
+    has(&[("one", 2), ("two", 1)]);
+    let elsewhere = Webhook { name: hook.name.clone(), ..webhook(&task, "two") };
+    rig.store.put_webhook(elsewhere).await.unwrap();
+    has(&[("one", 1), ("two", 2)]);
+    let target = Some(("https://three/in".to_owned(), "https://three:443".to_owned()));
+    let change = WebhookChange { target, ..change(&two[1]) };
+    rig.store.update_webhook("me".into(), change).await.unwrap();
+    has(&[("one", 1), ("three", 1), ("two", 1)]);
+    assert!(rig.store.delete_webhook("me".into(), two[0].id).await.unwrap());
+    has(&[("three", 1), ("two", 1)]);
+}

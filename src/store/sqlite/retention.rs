@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::{Failure, outbox::purge, read, writer::Group};
-use crate::{proto::a2a::TaskState, task::TaskId};
+use crate::{proto::a2a::TaskState, store::Identity, task::TaskId};
 
 /// Deliveries that removing tasks takes along at once; one task's are always removed together.
 const DELIVERIES_AT_ONCE: usize = 5000;
@@ -36,7 +36,7 @@ pub fn purge_tasks(
             break;
         }
         raise_feed_floor(sql, task.key, u64::MAX)?;
-        deliveries += purge::remove_task(sql, task.key)?;
+        deliveries += purge::remove_task(sql, task.key, &task.owner, task.id)?;
         for statement in [
             "DELETE FROM segments WHERE task = ?1",
             "DELETE FROM snapshots WHERE task = ?1",
@@ -53,8 +53,8 @@ pub fn purge_tasks(
 }
 
 /// Removes the rows of a log that end at or before a sequence, as far as no webhook needs them that is sent to.
-pub fn trim(sql: &Connection, task: i64, to: u64, webhooks: bool) -> Result<(), Failure> {
-    let limit = if webhooks { purge::trim_limit(sql, task)? } else { Some(u64::MAX) };
+pub fn trim(sql: &Connection, task: i64, identity: &Identity, to: u64, webhooks: bool) -> Result<(), Failure> {
+    let limit = if webhooks { purge::trim_limit(sql, task, identity)? } else { Some(u64::MAX) };
     let Some(limit) = limit else { return Ok(()) };
     let to = to.min(limit);
     raise_feed_floor(sql, task, to)?;

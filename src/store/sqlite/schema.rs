@@ -199,10 +199,18 @@ const MIGRATIONS: [&str; 4] = [
     INSERT INTO meta (name, value) VALUES ('round', 0), ('epoch', 0);",
     // `tasks.extensions` are those that are active for a task's turn, one a line. Attempts that take long are counted apart:
     // of a lane's claim `stood` is the origin's standing at the time; of an origin `blamed` is the newest claim there was
-    // when its last failure was counted.
+    // when its last failure was counted. An origin counts its `webhooks`, and what is found by owner and task has no
+    // index of its own: each is a page that every submit with webhooks would write.
     "ALTER TABLE tasks ADD COLUMN extensions TEXT NOT NULL DEFAULT '';
     ALTER TABLE lanes ADD COLUMN stood INTEGER;
     ALTER TABLE origins ADD COLUMN blamed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE origins ADD COLUMN webhooks INTEGER NOT NULL DEFAULT 0;
+    UPDATE origins SET webhooks = (SELECT count(*) FROM webhooks WHERE webhooks.origin = origins.key);
+    DROP INDEX webhooks_by_origin;
+    DROP INDEX webhooks_by_task;
+    DROP INDEX webhooks_by_place;
+    DROP INDEX webhooks_by_payload;
+    CREATE INDEX webhooks_of_praisonai ON webhooks (owner) WHERE payload = 2;
     DROP INDEX lanes_leased;
     CREATE INDEX lanes_leased ON lanes (until, retry, stood) WHERE until IS NOT NULL;",
 ];

@@ -268,8 +268,8 @@ impl Group {
         }
         sql.prepare_cached(
             "INSERT INTO tasks (id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head,
-                                extensions)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                extensions, webhooks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             identity.id.to_bytes(),
@@ -284,9 +284,10 @@ impl Group {
             event.time,
             event.sequence,
             new.extensions.join("\n"),
+            !new.webhooks.is_empty(),
         ])?;
         let task = sql.last_insert_rowid();
-        self.put_webhooks(sql, &new.webhooks)?;
+        config::put_first(&self.outbox, sql, task, &new.webhooks)?;
         self.segment(sql, task, &new.identity, !new.webhooks.is_empty(), std::slice::from_ref(event))?;
         self.count(&identity.owner, &identity.agent, event.state, 1);
         Ok(WRITTEN)
@@ -338,7 +339,9 @@ impl Group {
             sql.prepare_cached("UPDATE tasks SET extensions = ?2 WHERE key = ?1")?
                 .execute(params![task, extensions.join("\n")])?;
         }
-        self.put_webhooks(sql, &append.webhooks)?;
+        for webhook in &append.webhooks {
+            config::put(&mut self.outbox, sql, webhook)?;
+        }
         if !append.events.is_empty() {
             let own = had_webhooks || !append.webhooks.is_empty();
             self.segment(sql, task, identity, own, &append.events)?;
@@ -351,7 +354,7 @@ impl Group {
             .execute(params![task, head, &snapshot[..]])?;
         }
         if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
-            retention::trim(sql, task, trim_to, self.outbox.enabled)?;
+            retention::trim(sql, task, identity, trim_to, self.outbox.enabled)?;
         }
         if append.hide {
             self.count(&identity.owner, &identity.agent, append.from, -1);
@@ -360,13 +363,6 @@ impl Group {
             self.count(&identity.owner, &identity.agent, state, 1);
         }
         Ok(WRITTEN)
-    }
-
-    fn put_webhooks(&mut self, sql: &Connection, webhooks: &[Webhook]) -> Result<(), Failure> {
-        for webhook in webhooks {
-            config::put(&mut self.outbox, sql, webhook)?;
-        }
-        Ok(())
     }
 
     /// Writes events, and what webhooks are to hear of them. `own`: whether the task has webhooks of its own.

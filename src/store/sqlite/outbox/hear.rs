@@ -23,8 +23,9 @@ pub struct Ear {
     events: Events,
 }
 
-/// The webhooks of task `?1`.
-const OF_TASK: &str = "SELECT key, origin, state, events FROM webhooks WHERE task_key = ?1 AND state <= 1";
+/// The webhooks of task `?1`, of owner `?2` and called `?3`.
+const OF_TASK: &str = "SELECT key, origin, state, events FROM webhooks
+     WHERE owner = ?2 AND task = ?3 AND task <> '' AND task_key = ?1 AND state <= 1";
 
 /// The webhooks of agents as a whole. The index has no others.
 const OF_AGENTS: &str = "SELECT owner, agent, key, origin, state, events FROM webhooks INDEXED BY webhooks_of_agents
@@ -44,7 +45,8 @@ pub fn hear(
     }
     if own {
         let mut statement = sql.prepare_cached(OF_TASK)?;
-        let ears = statement.query_map([task], |row| ear(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let values = params![task, &*identity.owner, identity.id.to_string()];
+        let ears = statement.query_map(values, |row| ear(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         for ear in ears {
             write(state, sql, task, ear, events)?;
         }

@@ -62,25 +62,31 @@ const ROOM: &str = "SELECT open_for > 0, open_until <= ?2,
         coalesce(reached_at >= ?4, 0)
      FROM origins WHERE key = ?1";
 
-/// Finds an origin, or makes it.
-pub fn find_or_make(sql: &Connection, name: &str) -> rusqlite::Result<i64> {
+/// Finds an origin, or makes it, for one more webhook.
+pub fn refer(sql: &Connection, name: &str) -> rusqlite::Result<i64> {
     let found = sql
-        .prepare_cached("SELECT key FROM origins WHERE name = ?1")?
+        .prepare_cached("UPDATE origins SET webhooks = webhooks + 1 WHERE name = ?1 RETURNING key")?
         .query_row([name], |row| row.get(0))
         .optional()?;
     match found {
         Some(key) => Ok(key),
         None => {
-            sql.prepare_cached("INSERT INTO origins (name) VALUES (?1)")?.execute([name])?;
+            sql.prepare_cached("INSERT INTO origins (name, webhooks) VALUES (?1, 1)")?.execute([name])?;
             Ok(sql.last_insert_rowid())
         }
     }
 }
 
+/// One webhook less is of an origin.
+pub fn unrefer(sql: &Connection, key: i64) -> rusqlite::Result<()> {
+    sql.prepare_cached("UPDATE origins SET webhooks = webhooks - 1 WHERE key = ?1")?.execute([key])?;
+    Ok(())
+}
+
 /// Removes an origin that nothing refers to.
 pub fn tidy(sql: &Connection, key: i64) -> rusqlite::Result<()> {
     sql.prepare_cached(
-        "DELETE FROM origins WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM webhooks WHERE origin = ?1)
+        "DELETE FROM origins WHERE key = ?1 AND webhooks = 0
             AND NOT EXISTS (SELECT 1 FROM lanes WHERE token IS NOT NULL AND origin = ?1)",
     )?
     .execute([key])?;

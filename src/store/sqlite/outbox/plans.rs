@@ -19,6 +19,11 @@ fn plan(sql: &Connection, statement: &str) -> Vec<String> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
+/// Whether it is the webhooks of one task that are sorted: these are few.
+fn sorts_few(steps: &[String]) -> bool {
+    steps[0].contains("webhooks_of_tasks (owner=? AND task=?)")
+}
+
 #[test]
 fn hot_queries_go_by_an_index() {
     let mut sql = Connection::open_in_memory().unwrap();
@@ -38,16 +43,19 @@ fn hot_queries_go_by_an_index() {
     ];
     let hot = hot.into_iter().flatten().map(|statement| (*statement).to_owned());
     for statement in hot.chain(rows::planned()) {
-        for step in plan(&sql, &statement) {
+        let steps = plan(&sql, &statement);
+        let sorted = sorts_few(&steps);
+        for step in steps {
             let counted = COUNTED.iter().any(|index| step.contains(index)) || step.contains("(subquery");
-            assert!(!step.contains("TEMP B-TREE"), "{statement}\n{step}");
+            assert!(!step.contains("webhooks_by_"), "an owner may have very many: {statement}\n{step}");
+            assert!(sorted || !step.contains("TEMP B-TREE"), "{statement}\n{step}");
             assert!(!step.starts_with("SCAN") || counted, "{statement}\n{step}");
         }
     }
     for (statement, index) in rows::planned_lists() {
         let steps = plan(&sql, &statement);
         assert!(steps[0].contains(&format!("USING INDEX {index} (")), "{statement}\n{steps:#?}");
-        assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{statement}\n{steps:#?}");
+        assert!(sorts_few(&steps) || steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{statement}\n{steps:#?}");
     }
     for statement in read::planned_lists() {
         let steps = plan(&sql, &statement);

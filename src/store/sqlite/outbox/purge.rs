@@ -3,7 +3,13 @@
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::{lanes, origins};
-use crate::store::sqlite::{read, webhooks::config};
+use crate::{
+    store::{
+        Identity,
+        sqlite::{read, webhooks::config},
+    },
+    task::TaskId,
+};
 
 /// Deliveries that removing a webhook takes along at once.
 const AT_ONCE: usize = 1000;
@@ -28,6 +34,15 @@ const NEEDED: &str = "SELECT min((SELECT sequence FROM deliveries
         WHERE deliveries.webhook = lanes.webhook AND deliveries.task = lanes.task AND deliveries.state = 0
         ORDER BY sequence LIMIT 1))
      FROM lanes WHERE lanes.task = ?1";
+
+/// The webhooks of task `?1`, of owner `?2` and called `?3`.
+const OWN: &str = "SELECT key FROM webhooks WHERE owner = ?2 AND task = ?3 AND task <> '' AND task_key = ?1";
+
+/// Those of them with payload `?4`; and those of agent `?2` of owner `?1` as a whole with payload `?3`.
+const OWN_TOLD: &str = "SELECT key FROM webhooks
+     WHERE owner = ?2 AND task = ?3 AND task <> '' AND task_key = ?1 AND payload = ?4";
+const AGENT_TOLD: &str = "SELECT key FROM webhooks INDEXED BY webhooks_of_agents
+     WHERE owner = ?1 AND agent = ?2 AND task = '' AND payload = ?3";
 
 /// See `Outbox::purge_deliveries`.
 pub fn purge(sql: &Connection, cutoff: Option<i64>, now: i64, batch: usize) -> rusqlite::Result<usize> {
@@ -113,11 +128,12 @@ fn of_no_task(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<u
 }
 
 /// Removes everything of a task that goes: its webhooks, and all deliveries about it. Returns how many deliveries went.
-pub fn remove_task(sql: &Connection, task: i64) -> rusqlite::Result<usize> {
+pub fn remove_task(sql: &Connection, task: i64, owner: &str, id: TaskId) -> rusqlite::Result<usize> {
     lanes::remove_of_task(sql, task)?;
     let removed = remove(sql, "SELECT key FROM deliveries WHERE task = ?1", [task])?;
-    let mut own = sql.prepare_cached("SELECT key FROM webhooks WHERE task_key = ?1")?;
-    let own = own.query_map([task], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let mut own = sql.prepare_cached(OWN)?;
+    let values = params![task, owner, id.to_string()];
+    let own = own.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
     for key in own {
         config::remove(sql, key)?;
     }
@@ -126,17 +142,12 @@ pub fn remove_task(sql: &Connection, task: i64) -> rusqlite::Result<usize> {
 
 /// How far a log may be trimmed at most: not what is pending still needs, and not at all for a webhook that is told of
 /// the whole task.
-pub fn trim_limit(sql: &Connection, task: i64) -> rusqlite::Result<Option<u64>> {
+pub fn trim_limit(sql: &Connection, task: i64, identity: &Identity) -> rusqlite::Result<Option<u64>> {
     let whole = read::dialect_code(crate::task::Dialect::V03);
-    let told_of_all: bool = sql
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM webhooks WHERE task_key = ?1 AND payload = ?2)
-                 OR EXISTS (SELECT 1 FROM tasks CROSS JOIN webhooks
-                     ON webhooks.owner = tasks.owner AND webhooks.agent = tasks.agent AND webhooks.task = ''
-                     WHERE tasks.key = ?1 AND payload = ?2)",
-        )?
-        .query_row(params![task, whole], |row| row.get(0))?;
-    if told_of_all {
+    let (owner, agent) = (&*identity.owner, &*identity.agent);
+    if sql.prepare_cached(OWN_TOLD)?.exists(params![task, owner, identity.id.to_string(), whole])?
+        || sql.prepare_cached(AGENT_TOLD)?.exists(params![owner, agent, whole])?
+    {
         return Ok(None);
     }
     let needed: Option<u64> = sql.prepare_cached(NEEDED)?.query_row([task], |row| row.get(0))?;
@@ -144,4 +155,4 @@ pub fn trim_limit(sql: &Connection, task: i64) -> rusqlite::Result<Option<u64>> 
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 5] = [SETTLED, OF_WEBHOOK, ABANDONED, PENDING_OF_LANE, NEEDED];
+pub const PLANNED: [&str; 8] = [SETTLED, OF_WEBHOOK, ABANDONED, PENDING_OF_LANE, NEEDED, OWN, OWN_TOLD, AGENT_TOLD];

@@ -20,11 +20,13 @@ use crate::{
 const OF_NO_TASK: usize = 1000;
 
 const TASK: &str = "SELECT key FROM tasks WHERE id = ?1 AND owner = ?2";
-const MARK: &str = "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks WHERE task_key = ?1) WHERE key = ?1";
+const MARK: &str = "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks
+        WHERE owner = ?2 AND task = ?3 AND task <> '' AND task_key = ?1)
+     WHERE key = ?1";
 
 const COUNT_OF_AGENT: &str =
     "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_agents WHERE owner = ?1 AND agent = ?2 AND task = ''";
-const COUNT_OF_TASK: &str = "SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2";
+const COUNT_OF_TASK: &str = "SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2 AND task <> ''";
 const COUNT_OF_NO_TASK: &str = "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_no_task
      WHERE owner = ?1 AND task <> '' AND task_key IS NULL";
 
@@ -57,26 +59,53 @@ pub fn events_of(code: i64) -> Events {
 
 /// See `Webhooks::put_webhook`.
 pub fn put(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
+    check_named(webhook)?;
     let name = webhook.name.clone();
     let which = if webhook.task.is_empty() {
         Which::Agent { agent: webhook.agent.to_string(), name }
     } else {
         Which::Task { task: webhook.task.clone(), name }
     };
-    // An empty name means another one when it is read; a row's is never empty.
-    if webhook.name.is_empty() {
-        return Err(Error::internal("storing a webhook", "it has no name").into());
-    }
     match rows::find(sql, &state.keys, &webhook.owner, &which)? {
         Some(existing) => replace(state, sql, existing, webhook),
         None => insert(state, sql, webhook),
     }
 }
 
+/// Stores the webhooks that a new task brings: there is none of it yet, so nothing is looked for. The task is to be
+/// marked as having some.
+pub fn put_first(state: &State, sql: &Connection, task: i64, webhooks: &[Webhook]) -> Result<(), Failure> {
+    if webhooks.len() > state.per_task {
+        return Err(limit(state.per_task, format_args!("a task")));
+    }
+    for webhook in webhooks {
+        check_named(webhook)?;
+        write_new(state, sql, webhook, Some(task))?;
+    }
+    Ok(())
+}
+
+/// An empty name means another one when it is read; a row's is never empty.
+fn check_named(webhook: &Webhook) -> Result<(), Failure> {
+    if webhook.name.is_empty() {
+        return Err(Error::internal("storing a webhook", "it has no name").into());
+    }
+    Ok(())
+}
+
 fn insert(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
     let task_key = task_of(sql, webhook)?;
     check_limits(state, sql, webhook, task_key)?;
-    let origin = origins::find_or_make(sql, &webhook.origin)?;
+    write_new(state, sql, webhook, task_key)?;
+    if let Some(task) = task_key {
+        sql.prepare_cached("UPDATE tasks SET webhooks = 1 WHERE key = ?1 AND webhooks = 0")?.execute([task])?;
+    }
+    forget_ears(state, &webhook.task);
+    Ok(webhook.clone())
+}
+
+fn write_new(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
+    let origin = origins::refer(sql, &webhook.origin)?;
     sql.prepare_cached(
         "INSERT INTO webhooks (id, owner, agent, task, task_key, name, url, origin, payload, events, secrets, state,
                 created, updated, disabled, failing_since, last_success, last_failure, last_error)
@@ -102,11 +131,7 @@ fn insert(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webh
         webhook.health.last_failure,
         webhook.health.last_error,
     ])?;
-    if let Some(task) = task_key {
-        mark(sql, task)?;
-    }
-    forget_ears(state, &webhook.task);
-    Ok(webhook.clone())
+    Ok(())
 }
 
 /// After a change of a webhook: those of agents are kept in memory.
@@ -120,12 +145,6 @@ fn forget_ears(state: &mut State, task: &str) {
 fn task_of(sql: &Connection, webhook: &Webhook) -> rusqlite::Result<Option<i64>> {
     let Some(id) = TaskId::known(&webhook.task) else { return Ok(None) };
     sql.prepare_cached(TASK)?.query_row(params![id.to_bytes(), &*webhook.owner], |row| row.get(0)).optional()
-}
-
-/// Marks a task as having webhooks of its own, or no longer.
-fn mark(sql: &Connection, task: i64) -> rusqlite::Result<()> {
-    sql.prepare_cached(MARK)?.execute([task])?;
-    Ok(())
 }
 
 fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
@@ -205,7 +224,9 @@ fn write(state: &mut State, sql: &Connection, existing: Stored, mut changed: Web
     if target_changed || changed.state == WebhookState::Enabled && before.state != WebhookState::Enabled {
         changed.health.failing_since = None;
     }
-    let origin = origins::find_or_make(sql, &changed.origin)?;
+    // A reference to the new one first: where both are the same, it is never without.
+    let origin = origins::refer(sql, &changed.origin)?;
+    origins::unrefer(sql, origin_before)?;
     let keeps_disabled = state_code(changed.state) > 1;
     sql.prepare_cached(
         "UPDATE webhooks SET agent = ?2, url = ?3, origin = ?4, payload = ?5, events = ?6, secrets = ?7, state = ?8,
@@ -274,15 +295,16 @@ pub fn delete(state: &mut State, sql: &Connection, owner: &str, id: WebhookId) -
 /// Removes a webhook and its lanes, and what it takes of its deliveries at a time; the rest is left to
 /// `Outbox::purge_deliveries`.
 pub fn remove(sql: &Connection, key: i64) -> rusqlite::Result<()> {
-    let removed: Option<(i64, Option<i64>)> = sql
-        .prepare_cached("DELETE FROM webhooks WHERE key = ?1 RETURNING origin, task_key")?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+    let removed: Option<(i64, Option<i64>, String, String)> = sql
+        .prepare_cached("DELETE FROM webhooks WHERE key = ?1 RETURNING origin, task_key, owner, task")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((origin, task)) = removed else { return Ok(()) };
+    let Some((origin, task_key, owner, task)) = removed else { return Ok(()) };
     lanes::remove_of_webhook(sql, key)?;
-    if let Some(task) = task {
-        mark(sql, task)?;
+    if let Some(key) = task_key {
+        sql.prepare_cached(MARK)?.execute(params![key, owner, task])?;
     }
+    origins::unrefer(sql, origin)?;
     origins::tidy(sql, origin)?;
     purge::begin_removal(sql, key)
 }

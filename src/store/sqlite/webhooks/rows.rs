@@ -75,7 +75,7 @@ impl Raw {
 
 const BY_KEY: &str = "w.key = ?1";
 const BY_ID: &str = "w.id = ?1 AND w.owner = ?2";
-const FIRST_OF_TASK: &str = "w.owner = ?1 AND w.task = ?2 AND w.task <> '' ORDER BY w.key LIMIT 1";
+const FIRST_OF_TASK: &str = "w.owner = ?1 AND w.task = ?2 AND w.task <> '' ORDER BY +w.key LIMIT 1";
 const OF_TASK: &str = "w.owner = ?1 AND w.task = ?2 AND w.name = ?3 AND w.task <> ''";
 const OF_AGENT: &str = "w.owner = ?1 AND w.agent = ?2 AND w.name = ?3 AND w.task = ''";
 
@@ -115,7 +115,7 @@ fn of_task(sql: &Connection, keys: &Keys, owner: &str, task: &str, name: &str) -
 /// See `Webhooks::webhooks`.
 pub fn list(sql: &Connection, keys: &Keys, query: &WebhookQuery) -> Result<WebhookPage, Failure> {
     let (wheres, values) = filter(query);
-    let mut statement = sql.prepare_cached(&page_of(&wheres))?;
+    let mut statement = sql.prepare_cached(&page_of(&wheres, query))?;
     let rows = statement.query_map(rusqlite::params_from_iter(values), Raw::read)?;
     let mut found = Vec::new();
     for row in rows {
@@ -127,27 +127,40 @@ pub fn list(sql: &Connection, keys: &Keys, query: &WebhookQuery) -> Result<Webho
     Ok(WebhookPage { webhooks: found.into_iter().map(|stored| stored.webhook).collect(), next })
 }
 
-fn page_of(wheres: &str) -> String {
-    format!("{SELECT} WHERE {wheres} ORDER BY w.key LIMIT ?")
+fn page_of(wheres: &str, query: &WebhookQuery) -> String {
+    format!("{SELECT} WHERE {wheres} ORDER BY {}w.key LIMIT ?", sorted(query))
 }
 
+/// What is asked of the rows. The webhooks of a task are few and are sorted: see [`sorted`]. All others come in the order
+/// of an index.
 fn filter(query: &WebhookQuery) -> (String, Vec<Sql>) {
-    let mut wheres = "w.owner = ? AND w.key > ?".to_owned();
+    let plus = sorted(query);
+    let mut wheres = format!("w.owner = ? AND {plus}w.key > ?");
     let mut values = vec![Sql::from(query.owner.to_string()), query.after.into()];
     if let Some(agent) = &query.agent {
-        wheres.push_str(" AND w.agent = ?");
+        wheres.push_str(&format!(" AND {plus}w.agent = ?"));
         values.push(agent.clone().into());
     }
-    if let Some(task) = &query.task {
-        wheres.push_str(" AND w.task = ?");
-        values.push(task.clone().into());
+    match query.task.as_deref() {
+        None => {}
+        // Those of agents as a whole have an index of their own, too.
+        Some("") => wheres.push_str(" AND w.task = ''"),
+        Some(task) => {
+            wheres.push_str(" AND w.task = ? AND w.task <> ''");
+            values.push(task.to_owned().into());
+        }
     }
     if let Some(payload) = query.payload {
-        wheres.push_str(" AND w.payload = ?");
-        values.push(read::dialect_code(payload).into());
+        // Not a parameter: only so the index of PraisonAI's can be used, the only ones that are asked for.
+        wheres.push_str(&format!(" AND {plus}w.payload = {}", read::dialect_code(payload)));
     }
     values.push(i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1).into());
     (wheres, values)
+}
+
+/// What keeps an index from being used for a column where the rows of a task are sorted.
+fn sorted(query: &WebhookQuery) -> &'static str {
+    if query.task.is_some() { "+" } else { "" }
 }
 
 /// See `Webhooks::standing`.
@@ -169,15 +182,16 @@ pub fn planned() -> Vec<String> {
 
 /// Lists, each with the index it is to go by.
 #[cfg(test)]
-pub fn planned_lists() -> [(String, &'static str); 4] {
+pub fn planned_lists() -> [(String, &'static str); 5] {
     let all = WebhookQuery::default;
-    let text = || Some(String::new());
+    let text = || Some("1".to_owned());
     let payload = Some(crate::task::Dialect::Praison);
     [
         (all(), "webhooks_by_owner"),
         (WebhookQuery { agent: text(), ..all() }, "webhooks_by_agent"),
-        (WebhookQuery { task: text(), ..all() }, "webhooks_by_place"),
-        (WebhookQuery { payload, ..all() }, "webhooks_by_payload"),
+        (WebhookQuery { task: text(), ..all() }, "webhooks_of_tasks"),
+        (WebhookQuery { task: text(), agent: text(), payload, ..all() }, "webhooks_of_tasks"),
+        (WebhookQuery { payload, ..all() }, "webhooks_of_praisonai"),
     ]
-    .map(|(query, index)| (page_of(&filter(&query).0), index))
+    .map(|(query, index)| (page_of(&filter(&query).0, &query), index))
 }
