@@ -3,8 +3,8 @@
 //! A task goes to each of the live receivers. Then come thousands of tasks, each with a webhook whose receiver takes
 //! requests and stays silent, until the gateway has as many attempts under way to them as it makes. Then tasks come at
 //! a moderate rate, in turns: to a gateway without webhooks; to this one, without webhooks of their own; and to this one
-//! with two webhooks each, a live one and a dead one or two live ones, so that every event goes to both. At last come
-//! live receivers that the gateway has never sent to.
+//! with a dead webhook each, which is as many as a message of A2A brings, with a live one and a dead one, or with two
+//! live ones. At last come live receivers that the gateway has never sent to.
 //!
 //! The dead receivers share a few origins; or have one each; or have one each and have answered until just before.
 
@@ -31,24 +31,31 @@ const SHARED: usize = 50;
 /// How long live deliveries are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Names of a variant's rows: live deliveries, submits with a live and a dead webhook, with two live ones, submits beside
-/// them, and deliveries to new receivers.
-type Names = [&'static str; 5];
+/// Names of a variant's rows: live deliveries, submits with a dead webhook, with a live and a dead one, with two live
+/// ones, submits beside them, and deliveries to new receivers.
+type Names = [&'static str; 6];
 
 /// All variants.
 pub async fn dead(options: &Options) -> Result<Vec<Row>> {
     let names = [
         "dead shared: live",
-        "dead shared: submit",
+        "dead shared: submit 1",
+        "dead shared: submit 2",
         "dead shared: submit live",
         "dead shared: others",
         "dead shared: new",
     ];
     let mut rows = variant(options, SHARED.min(options.dead), false, names).await?;
-    let names =
-        ["dead apart: live", "dead apart: submit", "dead apart: submit live", "dead apart: others", "dead apart: new"];
+    let names = [
+        "dead apart: live",
+        "dead apart: submit 1",
+        "dead apart: submit 2",
+        "dead apart: submit live",
+        "dead apart: others",
+        "dead apart: new",
+    ];
     rows.extend(variant(options, options.dead, false, names).await?);
-    let names = ["died: live", "died: submit", "died: submit live", "died: others", "died: new"];
+    let names = ["died: live", "died: submit 1", "died: submit 2", "died: submit live", "died: others", "died: new"];
     rows.extend(variant(options, options.dead, true, names).await?);
     Ok(rows)
 }
@@ -81,30 +88,35 @@ async fn variant(options: &Options, origins: usize, died: bool, names: Names) ->
     settled(&control).await?;
     let under_way = silent.unanswered(LIMIT).await?;
 
-    let (none, both) = (Hooks::default(), Hooks::new(vec![live.urls.clone(), dead]));
+    let (none, one) = (Hooks::default(), Hooks::new(vec![dead.clone()]));
+    let both = Hooks::new(vec![live.urls.clone(), dead]);
     let alive = Hooks::new(vec![live.urls.clone(), second.urls.clone()]);
     let mut sides = [
         submitters(&plain.address, &none).await?,
         submitters(&gateway.address, &none).await?,
+        submitters(&gateway.address, &one).await?,
         submitters(&gateway.address, &both).await?,
         submitters(&gateway.address, &alive).await?,
     ];
     let measured = take_turns(Plan::new(options.seconds), options.rate as f64, &mut sides).await?;
-    let [without, others, with, live_only] = measured.as_slice() else { return Err("there are four sides".into()) };
+    let [without, others, single, with, live_only] = measured.as_slice() else {
+        return Err("there are five sides".into());
+    };
     let beside = format!(
         "{} tasks/s beside {} dead webhooks at {origins} origins, {under_way} attempts to them under way at first",
         options.rate, options.dead
     );
     let expected = (both.taken() + alive.taken()) as u64 * events;
     let mut rows = vec![delay(names[0], &live, expected, &beside).await];
-    rows.push(submits(names[1], with, without, "each task with a live and a dead webhook")?);
-    rows.push(submits(names[2], live_only, without, "each task with two live webhooks")?);
-    rows.push(submits(names[3], others, without, "tasks without webhooks of their own beside those")?);
+    rows.push(submits(names[1], single, without, "each task with a dead webhook")?);
+    rows.push(submits(names[2], with, without, "each task with a live and a dead webhook")?);
+    rows.push(submits(names[3], live_only, without, "each task with two live webhooks")?);
+    rows.push(submits(names[4], others, without, "tasks without webhooks of their own beside those")?);
 
     let new = Receiver::start(LIVE).await?;
     submit(&new.urls).await?;
     let beside = format!("at {LIVE} origins never sent to before");
-    rows.push(delay(names[4], &new, LIVE as u64 * events, &beside).await);
+    rows.push(delay(names[5], &new, LIVE as u64 * events, &beside).await);
     Ok(rows)
 }
 
