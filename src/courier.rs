@@ -129,8 +129,12 @@ pub struct Ears {
 }
 
 impl Listener for Ears {
-    fn committed(&self, commits: Vec<Commit>) {
-        self.hub.committed(commits);
+    fn stored(&self, commits: &[Commit]) {
+        self.hub.stored(commits);
+    }
+
+    fn ordered(&self, commits: Vec<Commit>) {
+        self.hub.ordered(commits);
     }
 
     fn due(&self) {

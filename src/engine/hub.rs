@@ -223,13 +223,16 @@ impl Hub {
 }
 
 impl Listener for Hub {
-    fn committed(&self, commits: Vec<Commit>) {
-        for commit in &commits {
+    fn stored(&self, commits: &[Commit]) {
+        for commit in commits {
             let topic = self.shard(commit.identity.id).get(&commit.identity.id).map(|watched| watched.topic.clone());
             if let Some(topic) = topic {
                 topic.publish(commit.events.iter().cloned());
             }
         }
+    }
+
+    fn ordered(&self, commits: Vec<Commit>) {
         self.feed.publish(commits);
     }
 }

@@ -50,11 +50,11 @@ pub(super) async fn recover(inner: Arc<Inner>) {
 async fn take_stock(inner: &Inner) -> Result<Vec<TaskId>> {
     let mut left = Vec::new();
     loop {
-        let page = inner.store.open_tasks(left.last().copied()).await?;
+        let page = inner.store.strays(left.last().copied()).await?;
         if page.is_empty() {
             return Ok(left);
         }
-        left.extend(page);
+        left.extend(page.into_iter().map(|stray| stray.id));
     }
 }
 

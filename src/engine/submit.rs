@@ -164,6 +164,7 @@ async fn create(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         upstream: Upstream::default(),
         extensions,
         hidden: false,
+        epoch: 1,
     };
     let claim = (reply == Reply::Message).then(|| Claim::new(true));
     let record = stored.clone().into_record();

@@ -8,13 +8,21 @@
 //! - **Cost per event does not grow with the task.** The log is the truth; snapshots are written when the engine says
 //!   so, and a read folds what came after.
 //!
-//! The trait is made for several replicas on one database as well: versions instead of locks, cursors that are opaque
-//! to callers, a listener instead of in-process knowledge of who wrote.
+//! Two databases keep them: `sqlite` is one file of one process, `postgres` is shared by any number of equal processes
+//! (replicas). The traits are made for the latter: versions instead of locks, leases on tasks (`leases`), cursors that are
+//! opaque to callers, a listener instead of in-process knowledge of who wrote.
 
+mod leases;
+mod postgres;
 mod seal;
+mod segment;
 mod sqlite;
 mod webhooks;
 
+pub use leases::{Acquired, Asked, Leases, Stray};
+pub use postgres::{
+    Database, DatabaseError, OpenError as PostgresOpenError, Postgres, Settings as PostgresSettings, Timekeeper,
+};
 pub use seal::Keys;
 pub use sqlite::{OpenError as SqliteOpenError, Settings as SqliteSettings, Sqlite};
 pub use webhooks::{
@@ -31,11 +39,11 @@ use futures::future::BoxFuture;
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::a2a::{Task, TaskState},
-    task::{Dialect, Event, Record, TaskId, Upstream, Webhook},
+    task::{Dialect, Event, Record, TaskId, Upstream, Webhook, WebhookId},
 };
 
 /// A store of tasks. Every method that names an owner sees only that owner's tasks.
-pub trait Store: Webhooks + Outbox {
+pub trait Store: Webhooks + Outbox + Leases {
     /// Stores a new task with its first events, or finds the task that its request id already made.
     ///
     /// # Errors
@@ -45,8 +53,8 @@ pub trait Store: Webhooks + Outbox {
     /// Appends events to a task's log, or finds the task of its request id.
     ///
     /// # Errors
-    /// `Conflict` when the log does not end where the append says; `RequestIdReused`, `StoreFull`, `Unavailable`,
-    /// `Internal`.
+    /// `Conflict` when the log does not end where the append says, or another process has taken the task over;
+    /// `RequestIdReused`, `StoreFull`, `Unavailable`, `Internal`.
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Receipt>>;
 
     /// Finds what a request id was used for, unless it ended before `now`: the digest and the task.
@@ -64,11 +72,7 @@ pub trait Store: Webhooks + Outbox {
     /// Reads the events of all tasks after a position of the feed, a bounded number of them.
     fn feed(&self, after: u64) -> BoxFuture<'_, Result<FeedPage>>;
 
-    /// Ids of tasks that an agent may be working on (SUBMITTED, WORKING and AUTH_REQUIRED), oldest first, after the given
-    /// one.
-    fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>>>;
-
-    /// Ids of tasks that have not settled and whose deadline is at or before `now`.
+    /// Ids of tasks that have not settled, whose deadline is at or before `now`, and that no other process works on.
     fn overdue(&self, now: i64) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
     /// How the agent knows a task.
@@ -100,13 +104,43 @@ pub trait Store: Webhooks + Outbox {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Hears of every commit, in commit order, once it is on disk and before the writer's caller does. Must not block.
+/// Hears of what is committed, once it is on disk. Must not block.
 pub trait Listener: Send + Sync + 'static {
-    /// The commits of one group.
-    fn committed(&self, commits: Vec<Commit>);
+    /// Commits of this process, before the writers' callers hear of them; those of one task in their order.
+    fn stored(&self, commits: &[Commit]);
+
+    /// Commits of all processes, in the order of the feed, without a hole since the call before.
+    fn ordered(&self, commits: Vec<Commit>);
+
+    /// The feed has come this far without [`Listener::ordered`], since nobody followed it.
+    fn passed(&self, _position: u64) {}
+
+    /// Whether anybody wants [`Listener::ordered`]. A store that would have to read for it asks first.
+    fn follows(&self) -> bool {
+        true
+    }
+
+    /// Another process may have appended to a task: its newest sequence, and the epoch of who works on it.
+    fn moved(&self, _task: TaskId, _head: u64, _epoch: u64) {}
+
+    /// The tasks whose watchers a store is to look after that hears of other processes' commits.
+    fn watched(&self) -> Vec<TaskId> {
+        Vec::new()
+    }
+
+    /// There may be something in [`Leases::asked`], or tasks that nobody works on.
+    fn asked(&self) {}
+
+    /// Other processes may have taken this one for dead: what it works on is theirs.
+    fn lost(&self) {}
 
     /// Deliveries to webhooks became due.
     fn due(&self) {}
+
+    /// Another process removed or paused a webhook: attempts of this process end, then the future does.
+    fn stop(&self, _webhook: WebhookId) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What never changes about a task.
@@ -211,6 +245,10 @@ pub struct Append {
     pub after: u64,
     /// The task's state at that sequence.
     pub from: TaskState,
+    /// The epoch under which the writer works on the task. None: whatever it is.
+    pub epoch: Option<u64>,
+    /// Whether this process works on the task from here on, under the next epoch, whoever did until now.
+    pub take: bool,
     /// The events `after + 1`, `after + 2`, …
     pub events: Vec<Arc<Event>>,
     /// The task folded up to the last of them, when it should be kept.
@@ -240,6 +278,8 @@ impl Append {
             identity,
             after,
             from,
+            epoch: None,
+            take: false,
             events,
             snapshot: None,
             dispatched: None,
@@ -290,6 +330,8 @@ pub struct Stored {
     pub extensions: Vec<String>,
     /// Whether it is hidden from reads and lists.
     pub hidden: bool,
+    /// Grows whenever its being worked on passes from one process to another; 1 at first.
+    pub epoch: u64,
 }
 
 impl Stored {
@@ -374,8 +416,10 @@ pub struct TaskPage {
 pub struct FeedPage {
     /// The commits after the position asked for. Empty at the end.
     pub commits: Vec<Commit>,
-    /// The newest position of the feed.
+    /// No commit has a position beyond it.
     pub head: u64,
+    /// The order of commits is known up to here: none will come to be before this position. Later ones are not read yet.
+    pub stable: u64,
     /// Commits up to this position may have been removed; 0: none.
     pub floor: u64,
 }

@@ -43,7 +43,9 @@ use a2a_gateway::{
 struct Ear(AtomicUsize);
 
 impl Listener for Ear {
-    fn committed(&self, _: Vec<Commit>) {}
+    fn stored(&self, _: &[Commit]) {}
+
+    fn ordered(&self, _: Vec<Commit>) {}
 
     fn due(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);

@@ -20,10 +20,11 @@ use a2a_gateway::{
         AgentCard, Artifact, Message, Part, Role, Task, TaskState, part::Content as PartContent,
         stream_response::Payload,
     },
+    proto::well_known::Struct,
     store::{
-        Append, Backlog, Claims, Content, DeliveryPage, DeliveryQuery, FeedPage, Link, LogPage, NewTask, Outbox,
-        Receipt, Redelivery, Requeued, Round, Sqlite, SqliteSettings, Standing, Store, Stored, TaskPage, TaskQuery,
-        Used, Wanted, WebhookChange, WebhookPage, WebhookQuery, Webhooks, Which,
+        Acquired, Append, Asked, Backlog, Claims, Content, DeliveryPage, DeliveryQuery, FeedPage, Leases, Link,
+        LogPage, NewTask, Outbox, Receipt, Redelivery, Requeued, Round, Sqlite, SqliteSettings, Standing, Store,
+        Stored, Stray, TaskPage, TaskQuery, Used, Wanted, WebhookChange, WebhookPage, WebhookQuery, Webhooks, Which,
     },
     task::{Dialect, Event, Record, TaskId, Webhook, WebhookId},
 };
@@ -70,17 +71,6 @@ macro_rules! through {
 }
 
 impl Store for Gated {
-    fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>, Error>> {
-        let gate = self.gate.lock().unwrap().take();
-        async move {
-            if let Some(gate) = gate {
-                let _ = gate.await;
-            }
-            self.store.open_tasks(after).await
-        }
-        .boxed()
-    }
-
     through! {
         link(id: TaskId) -> Result<Option<Link>, Error>;
         linked(owner: Arc<str>, agent: Arc<str>, upstream_task: String) -> Result<Option<TaskId>, Error>;
@@ -97,6 +87,29 @@ impl Store for Gated {
         counts() -> Result<Vec<(TaskState, u64)>, Error>;
         probe() -> Result<(), Error>;
         close() -> ();
+    }
+}
+
+impl Leases for Gated {
+    fn strays(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<Stray>, Error>> {
+        let gate = self.gate.lock().unwrap().take();
+        async move {
+            if let Some(gate) = gate {
+                let _ = gate.await;
+            }
+            self.store.strays(after).await
+        }
+        .boxed()
+    }
+
+    fn sweep(&self) -> Option<Duration> {
+        self.store.sweep()
+    }
+
+    through! {
+        acquire(id: TaskId) -> Result<Acquired, Error>;
+        ask_to_cancel(id: TaskId, metadata: Option<Struct>) -> Result<(), Error>;
+        asked() -> Result<Vec<Asked>, Error>;
     }
 }
 

@@ -9,7 +9,6 @@ mod outbox;
 mod read;
 mod retention;
 mod schema;
-mod segment;
 mod webhooks;
 mod writer;
 
@@ -27,12 +26,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    Append, FeedPage, Keys, Link, Listener, LogPage, NewTask, Receipt, Store, Stored, TaskPage, TaskQuery, Used, closed,
+    Acquired, Append, Asked, FeedPage, Keys, Leases, Link, Listener, LogPage, NewTask, Receipt, Store, Stored, Stray,
+    TaskPage, TaskQuery, Used, closed,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    proto::a2a::TaskState,
+    proto::{a2a::TaskState, well_known::Struct},
     task::TaskId,
 };
 use writer::{Done, Job, News, Work, Writer};
@@ -234,10 +234,6 @@ impl Store for Sqlite {
         Box::pin(self.readers.read(move |connection| read::feed(connection, after)))
     }
 
-    fn open_tasks(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<TaskId>>> {
-        Box::pin(self.readers.read(move |connection| read::open_tasks(connection, after)))
-    }
-
     fn overdue(&self, now: i64) -> BoxFuture<'_, Result<Vec<TaskId>>> {
         Box::pin(self.readers.read(move |connection| read::overdue(connection, now)))
     }
@@ -290,13 +286,42 @@ impl Store for Sqlite {
     }
 }
 
-/// A pool of read-only connections.
+/// One process: whatever it asks for is its own, and nobody else asks.
+impl Leases for Sqlite {
+    fn acquire(&self, id: TaskId) -> BoxFuture<'_, Result<Acquired>> {
+        Box::pin(async move {
+            let task = self.task(id).await?;
+            Ok(task.map_or(Acquired::Missing, |stored| Acquired::Task(Box::new(stored))))
+        })
+    }
+
+    fn strays(&self, after: Option<TaskId>) -> BoxFuture<'_, Result<Vec<Stray>>> {
+        Box::pin(self.readers.read(move |connection| {
+            let open = read::open_tasks(connection, after)?;
+            Ok(open.into_iter().map(|id| Stray { id, ours: false, epoch: 1 }).collect())
+        }))
+    }
+
+    fn ask_to_cancel(&self, _id: TaskId, _metadata: Option<Struct>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn asked(&self) -> BoxFuture<'_, Result<Vec<Asked>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn sweep(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// Has statements planned by their text alone. Otherwise those whose plan might depend on a bound value, as that of a
 /// LIMIT, are planned anew each time that they are run, which takes longer than running them.
 fn settle_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
+/// A pool of read-only connections.
 struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Value as Sql};
 
-use super::{Failure, segment};
+use super::Failure;
 use crate::{
     error::Error,
     proto::a2a::{Task, TaskState},
-    store::{Commit, FeedPage, Identity, Key, LIST_BYTES, Link, LogPage, Stored, TaskPage, TaskQuery, Used},
+    store::{Commit, FeedPage, Identity, Key, LIST_BYTES, Link, LogPage, Stored, TaskPage, TaskQuery, Used, segment},
     task::{self, Dialect, Event, TaskId, Upstream},
 };
 
@@ -99,6 +99,7 @@ impl Header {
             upstream: self.upstream,
             extensions: self.extensions,
             hidden: self.hidden,
+            epoch: 1,
             identity: self.identity,
         })
     }
@@ -163,7 +164,8 @@ pub fn feed(sql: &Connection, after: u64) -> Result<FeedPage, Failure> {
             break;
         }
     }
-    Ok(FeedPage { commits, head: newest.unwrap_or(0).max(floor), floor })
+    let head = newest.unwrap_or(0).max(floor);
+    Ok(FeedPage { commits, head, stable: head, floor })
 }
 
 pub fn request(sql: &Connection, owner: &str, agent: &str, id: &str, now: i64) -> Result<Option<Used>, Failure> {

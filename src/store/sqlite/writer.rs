@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Failure,
     outbox::{self, hear, purge, requeue, round},
-    read, retention, segment,
+    read, retention,
     webhooks::config,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     proto::a2a::{Role, TaskState, stream_response::Payload},
     store::{
         Append, Claims, Commit, Identity, Listener, NewTask, Receipt, Redelivery, Request, Requeued, Round,
-        WebhookChange,
+        WebhookChange, segment,
     },
     task::{self, Event, TaskId, Upstream, Webhook, WebhookId},
 };
@@ -108,7 +108,8 @@ pub struct News {
 pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Listener>) {
     while let Some(News { commits, due, answers }) = news.recv().await {
         if !commits.is_empty() {
-            listener.committed(commits);
+            listener.stored(&commits);
+            listener.ordered(commits);
         }
         if due {
             listener.due();

@@ -7,11 +7,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::{
     proto::a2a::{Task, TaskStatus, stream_response::Payload},
     store::{
-        Content, Wanted,
+        Content, Wanted, segment,
         sqlite::{
             Failure,
             read::{self, Header},
-            segment,
         },
     },
     task::{self, Event},

@@ -1,0 +1,3 @@
+//! The outbox.
+
+pub mod schema;

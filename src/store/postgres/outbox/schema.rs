@@ -1,0 +1,3 @@
+//! The outbox's tables.
+
+pub const OUTBOX: &str = "";

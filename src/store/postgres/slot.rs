@@ -1,0 +1,251 @@
+//! Places for connections: made when they are wanted, made again when they broke.
+//!
+//! Promises:
+//! - **All or nothing, also when the connection breaks.** What broke before its commit was sent is done again. What broke
+//!   in its commit is asked about, and done again only if it was not committed.
+//! - **Dropped is undone.** A transaction whose future is dropped takes its connection with it.
+//! - **Bounded.** A database that is away is waited for, for a while; then the caller is told that it is unavailable.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Database,
+    session::{Failure, Session},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    store::closed,
+};
+
+/// How long a database that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is waited for where it is not known whether it has committed.
+const DOUBT: Duration = Duration::from_secs(60);
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often a transaction is begun again that others were in the way of.
+const TRIES: u32 = 20;
+
+/// How connections are made, and whether they still are.
+pub struct Maker {
+    database: Database,
+    /// See [`Session::connect`].
+    idle: Duration,
+    closed: AtomicBool,
+}
+
+impl Maker {
+    pub fn new(database: Database, idle: Duration) -> Arc<Self> {
+        Arc::new(Self { database, idle, closed: AtomicBool::new(false) })
+    }
+
+    /// Makes one connection, without trying again.
+    pub async fn connect(&self) -> Result<Session, Failure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed().into());
+        }
+        Session::connect(&self.database, self.idle).await
+    }
+
+    /// Makes one, trying again for a while.
+    pub async fn connect_within(&self, patience: Duration) -> Result<Session, Failure> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.connect().await {
+                Err(failure) if failure.is_lost() && Instant::now() < until => sleep(AGAIN).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Refuses connections from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+/// Connections that many read by at once.
+pub struct Readers {
+    maker: Arc<Maker>,
+    sessions: Vec<Shared>,
+    turn: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Shared {
+    session: Mutex<Option<Arc<Session>>>,
+    /// Held while a connection is being made, so that one is.
+    making: tokio::sync::Mutex<()>,
+}
+
+impl Shared {
+    fn get(&self) -> Option<Arc<Session>> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        session.filter(|session| !session.is_closed())
+    }
+
+    fn set(&self, session: Option<Arc<Session>>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+}
+
+impl Readers {
+    pub fn new(maker: Arc<Maker>, count: usize) -> Self {
+        let sessions = (0..count.max(1)).map(|_| Shared::default()).collect();
+        Self { maker, sessions, turn: AtomicUsize::new(0) }
+    }
+
+    /// Reads. What broke is read again, for a while.
+    pub async fn read<T, F>(&self, query: impl Fn(Arc<Session>) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let place = &self.sessions[self.turn.fetch_add(1, Ordering::Relaxed) % self.sessions.len()];
+            let session = self.session(place, until).await?;
+            match query(session).await {
+                Ok(value) => return Ok(value),
+                Err(failure) if failure.is_lost() && Instant::now() < until => place.set(None),
+                Err(failure) if failure.is_transient() && Instant::now() < until => {}
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+    }
+
+    async fn session(&self, place: &Shared, until: Instant) -> Result<Arc<Session>> {
+        if let Some(session) = place.get() {
+            return Ok(session);
+        }
+        let _making = place.making.lock().await;
+        if let Some(session) = place.get() {
+            return Ok(session);
+        }
+        let patience = until.saturating_duration_since(Instant::now());
+        let session = self.maker.connect_within(patience).await.map_err(Failure::into_error)?;
+        let session = Arc::new(session);
+        place.set(Some(session.clone()));
+        Ok(session)
+    }
+
+    /// Lets go of all connections.
+    pub fn close(&self) {
+        self.sessions.iter().for_each(|place| place.set(None));
+    }
+}
+
+/// A connection for transactions, one after the other.
+pub struct Slot {
+    maker: Arc<Maker>,
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+}
+
+impl Slot {
+    pub fn new(maker: Arc<Maker>) -> Self {
+        Self { maker, session: tokio::sync::Mutex::default() }
+    }
+
+    /// Runs work in a transaction and commits it. The work may be run more than once; a `Failure::Error` undoes it and is
+    /// returned.
+    pub async fn run<T, F>(&self, work: impl Fn(Arc<Session>) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let until = Instant::now() + PATIENCE;
+        let mut tries = 0;
+        // Taken out while it is in use: whatever drops this future drops it, and the server undoes what was begun.
+        let mut place = self.session.lock().await;
+        loop {
+            let open = place.take().filter(|session| !session.is_closed());
+            let session = match open {
+                Some(session) => session,
+                None => {
+                    let patience = until.saturating_duration_since(Instant::now());
+                    Arc::new(self.maker.connect_within(patience).await.map_err(Failure::into_error)?)
+                }
+            };
+            let failure = match begin(&session, &work).await {
+                Ok((value, transaction)) => match session.batch("COMMIT").await {
+                    Ok(()) => {
+                        *place = Some(session);
+                        return Ok(value);
+                    }
+                    Err(failure) if failure.is_lost() => {
+                        drop(session);
+                        match self.resolve(transaction).await? {
+                            true => return Ok(value),
+                            false => failure,
+                        }
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => {
+                    if !failure.is_lost() && session.batch("ROLLBACK").await.is_ok() {
+                        *place = Some(session);
+                    }
+                    failure
+                }
+            };
+            tries += 1;
+            let again = failure.is_lost() && Instant::now() < until || failure.is_transient() && tries < TRIES;
+            if !again {
+                return Err(failure.into_error());
+            }
+        }
+    }
+
+    /// Whether a transaction was committed whose connection broke in the commit. None: it wrote nothing.
+    async fn resolve(&self, transaction: Option<String>) -> Result<bool> {
+        let Some(transaction) = transaction else { return Ok(true) };
+        let until = Instant::now() + DOUBT;
+        while Instant::now() < until {
+            let patience = until.saturating_duration_since(Instant::now());
+            let status = async {
+                let session = self.maker.connect_within(patience).await?;
+                let row = session.query_one("SELECT pg_xact_status($1::text::xid8)", &[&transaction]).await?;
+                Ok::<Option<String>, Failure>(row.get(0))
+            };
+            match status.await {
+                Ok(Some(status)) if status == "committed" => return Ok(true),
+                Ok(Some(status)) if status == "aborted" => return Ok(false),
+                Ok(Some(_)) => {}
+                // The server does not know it: it is another one, which never had it.
+                Ok(None) => return Ok(false),
+                Err(failure) if failure.is_lost() => {}
+                Err(failure) => return Err(failure.into_error()),
+            }
+            sleep(AGAIN).await;
+        }
+        tracing::error!(transaction, "the database went away in a commit, and it is not known whether it was made");
+        let message =
+            "the database went away while it stored this, and it is not known whether it did: look, and try again";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Lets go of the connection once it is not in use.
+    pub async fn close(&self) {
+        self.session.lock().await.take();
+    }
+}
+
+/// Runs work in a transaction up to its commit; the transaction's id, if it wrote something.
+async fn begin<T, F>(
+    session: &Arc<Session>,
+    work: &(impl Fn(Arc<Session>) -> F + Send),
+) -> Result<(T, Option<String>), Failure>
+where
+    F: Future<Output = Result<T, Failure>> + Send,
+{
+    session.batch("BEGIN").await?;
+    let value = work(session.clone()).await?;
+    let row = session.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).await?;
+    Ok((value, row.get(0)))
+}
