@@ -15,6 +15,8 @@ mod bus;
 mod database;
 mod follow;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod read;
 mod replicas;
 mod retention;

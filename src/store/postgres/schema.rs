@@ -6,7 +6,8 @@
 //!   added to them so that positions go on.
 //! - `tasks.runner` and `tasks.epoch` are the lease on a task (see `store::leases`); `replicas` are the processes that live.
 //! - `counts` has several rows for each count, one for each who writes (`shard`), so that nobody waits for another's.
-//! - Text that the outside shapes and nothing has checked is `bytea`: `text` takes no NUL.
+//! - Text that the outside shapes and nothing has checked is `bytea`: `text` takes no NUL. It may be long, so that an index
+//!   holds its digest: PostgreSQL refuses rows whose entry in an index would not fit.
 
 use super::{
     OpenError,
@@ -66,7 +67,7 @@ const TASKS: &str = "
     CREATE INDEX settled_by_context ON tasks (owner, context, updated, key) WHERE standing = 1;
     CREATE INDEX settled_by_state ON tasks (owner, state, updated, key) WHERE standing = 1;
     CREATE INDEX hidden_tasks ON tasks (owner, updated, key) WHERE standing = 2;
-    CREATE INDEX upstream_tasks ON tasks (upstream_task, agent, owner) WHERE upstream_task <> '';
+    CREATE INDEX upstream_tasks ON tasks (sha256(upstream_task), agent, owner, key) WHERE upstream_task <> '';
     CREATE TABLE segments (
         task bigint NOT NULL,
         first bigint NOT NULL,
