@@ -13,7 +13,9 @@
 //! opaque to callers, a listener instead of in-process knowledge of who wrote.
 
 mod leases;
+mod places;
 mod postgres;
+mod rules;
 mod seal;
 mod segment;
 mod sqlite;
