@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod arrivals;
 mod circuits;
 mod clock;
 mod configs;

@@ -154,6 +154,8 @@ async fn tasks_with_very_many_deliveries_go_in_pieces() {
         rig.say(&task, 2999, &["done"]).await;
         tasks.push(task.id);
     }
+    // Nothing waits to be spread when something is read.
+    assert!(!rig.states().await.is_empty());
     meddle(rig.dir.path(), "UPDATE webhooks SET state = 2");
     meddle(rig.dir.path(), "UPDATE lanes SET held = 2");
     let purge = || rig.store.purge(Some(i64::MAX), 0, 10);
