@@ -141,7 +141,7 @@ async fn a_commit_with_webhooks_writes_about_as_many_pages_as_one_without() {
     let log = rig.dir.path().join("gateway.db-wal");
     let pages = || fs::metadata(&log).unwrap().len() / (4096 + 24);
     let mut written = [0, 0];
-    for turn in 0..200 {
+    for turn in 0..60 {
         let hosts = [format!("one-{turn}"), format!("two-{turn}")];
         for (hosts, sum) in [&[][..], &[&*hosts[0], &*hosts[1]]].into_iter().zip(&mut written) {
             let before = pages();
@@ -154,8 +154,8 @@ async fn a_commit_with_webhooks_writes_about_as_many_pages_as_one_without() {
         }
     }
     let [without, with] = written;
-    assert!(without >= 200, "the log went around: {without} pages");
-    assert!(with <= without + 2 * 200, "{with} pages with webhooks, {without} without");
+    assert!(without >= 60 * 5, "the log went around: {without} pages");
+    assert!(with <= without + 2 * 60, "{with} pages with webhooks, {without} without");
 }
 
 #[tokio::test]
