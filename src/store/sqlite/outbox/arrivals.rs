@@ -293,3 +293,126 @@ fn oldest(sql: &Connection, most: usize) -> rusqlite::Result<Vec<Row>> {
 
 #[cfg(test)]
 pub const PLANNED: [&str; 3] = [OLDEST, SPREAD, RECEIVER];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::{
+            seal::Keys,
+            sqlite::{schema, webhooks::config},
+        },
+        task::{Dialect, Events, Health, Secrets, TaskId, Webhook, WebhookId, WebhookState},
+    };
+
+    fn count(sql: &Connection, table: &str) -> usize {
+        sql.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    fn webhook(task: TaskId) -> Webhook {
+        let id = WebhookId::mint();
+        Webhook {
+            id,
+            owner: "me".into(),
+            agent: "a".into(),
+            task: task.to_string(),
+            name: id.to_string(),
+            url: "https://h/".into(),
+            origin: "https://h:443".into(),
+            payload: Dialect::V1,
+            events: Events { status: true, artifacts: true, messages: true },
+            secrets: Secrets::default(),
+            state: WebhookState::Enabled,
+            created: 1,
+            updated: 1,
+            health: Health::default(),
+        }
+    }
+
+    /// Writes what a task of `size` webhooks brings, with a delivery each, and one delivery more.
+    fn arrive(state: &mut State, sql: &Connection, task: u64, size: usize) {
+        let brought: Vec<_> = (0..size).map(|_| webhook(TaskId::mint())).collect();
+        let webhooks = config::bring(state, sql, &brought).unwrap();
+        let heard = |sequence| vec![Heard { sequence, created: 1 }];
+        let lanes: Vec<_> = webhooks.iter().map(|new| Deliveries { webhook: new.key, events: heard(1) }).collect();
+        let later = vec![Deliveries { webhook: webhooks[0].key, events: heard(2) }];
+        let key = i64::try_from(task).unwrap();
+        write(state, sql, 2 * task, key, &Arrival { webhooks, lanes }).unwrap();
+        write(state, sql, 2 * task + 1, key, &Arrival { webhooks: Vec::new(), lanes: later }).unwrap();
+    }
+
+    /// What is known of what waits is what a process that is started now would find.
+    fn check(state: &State, sql: &Connection) {
+        let (found, newest) = load(sql).unwrap();
+        assert_eq!((state.waiting.size, state.webhook), (found.size, newest));
+        let of = |waiting: &Waiting| -> Vec<_> {
+            let lanes = waiting.lanes.iter();
+            lanes.map(|(at, lane)| (*at, lane.rows, lane.ear.map(|ear| (ear.webhook, ear.state)))).collect()
+        };
+        assert_eq!(of(&state.waiting), of(&found));
+    }
+
+    fn store() -> (Connection, State) {
+        let mut sql = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut sql).unwrap();
+        let state = State::open(&sql, Arc::new(Keys::default()), 32, true).unwrap();
+        (sql, state)
+    }
+
+    #[test]
+    fn pieces_are_the_oldest_rows_and_what_is_known_follows() {
+        let (sql, mut state) = store();
+        let mut all = 0;
+        for task in 1..40 {
+            let size = usize::try_from(task % 5).unwrap() + 1;
+            arrive(&mut state, &sql, task, size);
+            all += 2 * size + 1;
+            assert!(!state.waiting.ears(i64::try_from(task).unwrap()).is_empty());
+            check(&state, &sql);
+            spread(&mut state, &sql, usize::try_from(task % 7).unwrap()).unwrap();
+            check(&state, &sql);
+        }
+        assert_eq!(count(&sql, "webhooks") + count(&sql, "deliveries") + state.waiting.size, all);
+        let oldest: i64 = sql.query_row("SELECT min(task) FROM arrivals", [], |row| row.get(0)).unwrap();
+        let newest: i64 = sql.query_row("SELECT max(task) FROM deliveries", [], |row| row.get(0)).unwrap();
+        assert!(newest <= oldest && oldest < 39, "{newest} is spread, {oldest} waits");
+        spread(&mut state, &sql, usize::MAX).unwrap();
+        check(&state, &sql);
+        assert!(!state.due && state.waiting.size == 0 && state.waiting.lanes.is_empty());
+        assert_eq!((count(&sql, "webhooks") + count(&sql, "deliveries"), count(&sql, "arrivals")), (all, 0));
+    }
+
+    #[test]
+    fn no_more_waits_than_is_bounded() {
+        let (sql, mut state) = store();
+        for task in 1..500 {
+            arrive(&mut state, &sql, task, 3);
+            bound(&mut state, &sql).unwrap();
+            assert!(state.waiting.size <= MOST, "{}", state.waiting.size);
+        }
+        assert!(state.waiting.size > MOST - 10, "no more is spread than has to be");
+        check(&state, &sql);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_spread_keeps_back_no_other() {
+        let (sql, mut state) = store();
+        for task in 1..=3 {
+            arrive(&mut state, &sql, task, 1);
+        }
+        sql.execute("UPDATE arrivals SET data = x'ff' WHERE position = 2", []).unwrap();
+        // The second task's is there already, of no task.
+        oldest(&sql, 9).unwrap()[2].arrival().webhooks[0].insert(&sql, None).unwrap();
+        let mut state = State::open(&sql, Arc::new(Keys::default()), 32, true).unwrap();
+        spread(&mut state, &sql, usize::MAX).unwrap();
+        assert_eq!((count(&sql, "arrivals"), state.waiting.size), (0, 0));
+        let tasks: Vec<i64> = sql
+            .prepare("SELECT DISTINCT task FROM deliveries ORDER BY task")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(tasks, [3]);
+    }
+}
