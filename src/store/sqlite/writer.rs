@@ -1,6 +1,8 @@
 //! The writer thread: takes all waiting work into one transaction, commits it, tells.
 //!
 //! A job that fails fails alone: the group is rolled back and its jobs are tried one by one.
+//!
+//! What webhooks are to hear of is written as arrivals, which are spread before a job needs that, or when nobody waits.
 
 use std::{
     collections::HashMap,
@@ -132,9 +134,9 @@ pub struct News {
     answers: Vec<(oneshot::Sender<Result<Done>>, Result<Done>)>,
 }
 
-/// Tells, in commit order: the listener first, then those who wait for their writes, and last dispatchers, whose rounds they
-/// would wait behind. It runs beside the writer, which
-/// can go on with the next group, and among the tasks that it wakes, which is cheaper than waking them from outside.
+/// Tells, in commit order: the listener first, then those who wait for their writes, and at last that something is due,
+/// since they need not wait for a round to begin. It runs beside the writer, which can go on with the next group, and among
+/// the tasks that it wakes, which is cheaper than waking them from outside.
 ///
 /// The queue is unbounded but never holds more than the writer's callers that are waiting.
 pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Listener>) {
@@ -403,7 +405,7 @@ impl Group {
             .execute(params![task, head, &snapshot[..]])?;
         }
         if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
-            if self.outbox.waiting.has(task) {
+            if self.outbox.enabled && self.outbox.waiting.has(task) {
                 arrivals::spread(&mut self.outbox, sql, usize::MAX)?;
             }
             retention::trim(sql, task, identity, trim_to, self.outbox.enabled)?;
