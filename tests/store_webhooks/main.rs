@@ -5,6 +5,7 @@
 #[path = "../database/mod.rs"]
 mod database;
 
+mod arrivals;
 mod circuits;
 mod clock;
 mod configs;
