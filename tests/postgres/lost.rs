@@ -137,7 +137,7 @@ async fn connections_that_are_cut_again_and_again_lose_nothing() {
     let Some(server) = database::server() else { return };
     let url = server.database().await;
     let (store, _) = open(settings(&url)).await;
-    let writers = Writers::start(&[store.clone()], 12).await;
+    let writers = Writers::start(std::slice::from_ref(&store), 12).await;
     let client = database::connect(&url).await;
     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND pid <> pg_backend_pid()";

@@ -112,7 +112,7 @@ pub fn says(identity: &Identity, sequence: u64, state: TaskState, text: &str) ->
 pub fn said(event: &Event) -> String {
     let Payload::StatusUpdate(update) = event.payload() else { return String::new() };
     let message = update.status.as_ref().and_then(|status| status.message.as_ref());
-    message.map(|message| super::support::text(message)).unwrap_or_default()
+    message.map(super::support::text).unwrap_or_default()
 }
 
 /// An append of one event after a sequence, which leaves the task in a state.

@@ -264,7 +264,9 @@ fn take_in(shared: &Arc<Shared>, message: &str) {
                 if of == shared.replica()
                     && let Some(answers) = lock(&shared.bus.answers).get(&question)
                 {
-                    answers.send_modify(|answered| drop(answered.insert(sender)));
+                    answers.send_modify(|answered| {
+                        answered.insert(sender);
+                    });
                 }
             }
         }

@@ -145,7 +145,7 @@ impl Queue {
             waiting.jobs.push_back(Job { work, reply, since: Instant::now(), _room: room });
             let count = waiting.jobs.len();
             // Of one that is to wait somebody must know for how long.
-            if waiting.working > 0 && count != 1 && count % MANY != 0 {
+            if waiting.working > 0 && count != 1 && !count.is_multiple_of(MANY) {
                 return Ok(answer);
             }
         }
@@ -240,5 +240,85 @@ impl Waiting {
             }
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::{
+        proto::a2a::{Task, TaskState, stream_response::Payload},
+        task::{Dialect, Event},
+    };
+
+    fn identity() -> Arc<Identity> {
+        let (id, none) = (TaskId::mint(), String::new);
+        let (owner, agent, context_id) = ("o".into(), "a".into(), none());
+        let output_modes = Vec::new();
+        let dialect = Dialect::V1;
+        Arc::new(Identity { id, owner, agent, context_id, dialect, created: 1, deadline: None, output_modes })
+    }
+
+    fn append(identity: &Arc<Identity>, bytes: usize) -> Work {
+        let task = Task { id: "x".repeat(bytes), ..Task::default() };
+        let event = Event::new(identity.id, 2, 1, TaskState::Working, Payload::Task(task));
+        Work::Append(Box::new(Append::new(identity.clone(), 1, TaskState::Submitted, vec![Arc::new(event)])))
+    }
+
+    fn tasks(batch: &Batch) -> Vec<TaskId> {
+        batch.jobs.iter().map(|job| job.work.identity().id).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_to_one_task_are_taken_one_after_the_other_and_others_pass_them() {
+        let queue = Queue::default();
+        let (a, b) = (identity(), identity());
+        for task in [&a, &a, &b, &a] {
+            queue.put(append(task, 1)).await.unwrap();
+        }
+        let first = queue.take(10).await.unwrap();
+        assert_eq!(tasks(&first), [a.id, b.id]);
+        // A writer that is free finds nothing that it may take, however long it waits.
+        assert!(timeout(LONG * 10, queue.take(10)).await.is_err());
+        queue.release(&first.keys);
+        queue.rest();
+        let second = queue.take(10).await.unwrap();
+        assert_eq!(tasks(&second), [a.id]);
+        queue.release(&second.keys);
+        queue.rest();
+        queue.close();
+        assert_eq!(tasks(&queue.take(10).await.unwrap()), [a.id]);
+        assert!(queue.take(10).await.is_none() && queue.put(append(&b, 1)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn another_writer_begins_when_many_jobs_wait_or_one_for_long() {
+        let queue = Queue::default();
+        queue.put(append(&identity(), 1)).await.unwrap();
+        let first = queue.take(10).await.unwrap();
+        assert_eq!(first.jobs.len(), 1);
+        queue.put(append(&identity(), 1)).await.unwrap();
+        // Nobody rings any more: it has waited for long.
+        assert_eq!(queue.take(1000).await.unwrap().jobs.len(), 1);
+        let many = (0..MANY).map(|_| queue.put(append(&identity(), 1)));
+        futures::future::try_join_all(many).await.unwrap();
+        let mut taking = Box::pin(queue.take(1000));
+        let std::task::Poll::Ready(batch) = poll!(&mut taking) else { panic!("it waits") };
+        assert_eq!(batch.unwrap().jobs.len(), MANY);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_with_what_makes_it_large() {
+        let queue = Queue::default();
+        for bytes in [LARGE / 2, LARGE, 1, 1] {
+            queue.put(append(&identity(), bytes)).await.unwrap();
+        }
+        let sizes = [queue.take(10).await.unwrap().jobs.len(), {
+            queue.rest();
+            queue.take(1).await.unwrap().jobs.len()
+        }];
+        assert_eq!(sizes, [2, 1]);
     }
 }
