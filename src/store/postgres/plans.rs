@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::{Database, read, retention, schema, session::Session, writer};
+use super::{Database, read, retention, schema, session::Session, slot, writer};
 
 /// The plan of a statement, as it is run by the store: whatever its values are.
 async fn plan(client: &Client, statement: &str) -> Vec<String> {
@@ -38,7 +38,7 @@ async fn hot_queries_of_tasks_go_by_an_index() {
     let session = Session::connect(&database, Duration::from_secs(10)).await.unwrap();
     schema::migrate(&session).await.unwrap();
     let hot = read::planned().into_iter().chain(retention::planned()).chain(writer::planned().map(str::to_owned));
-    let hot: Vec<_> = hot.chain(read::planned_lists()).collect();
+    let hot: Vec<_> = hot.chain(read::planned_lists()).chain(slot::PLANNED.map(str::to_owned)).collect();
     // As it begins, and as it becomes.
     for fill in ["", FILL] {
         session.batch(fill).await.unwrap();
