@@ -20,17 +20,18 @@ COPY src src
 RUN cargo build --release --locked --bin a2a-gateway
 
 # What the image holds: the program, the libraries that it is linked with, certificates to trust, and no shell.
-RUN mkdir -p /image/data /image/etc/ssl/certs /image/usr/local/bin \
+RUN mkdir -p /data /image/etc/ssl/certs /image/usr/local/bin \
     && install -m 0755 target/release/a2a-gateway /image/usr/local/bin/ \
     && ldd target/release/a2a-gateway | grep -o '/[^ ]*' | xargs -I {} install -D {} /image{} \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'a2a-gateway:x:10001:10001::/data:/' > /image/etc/passwd \
-    && echo 'a2a-gateway:x:10001:' > /image/etc/group
+    && echo 'a2a-gateway:x:10001:' > /image/etc/group \
+    && chroot /image /usr/local/bin/a2a-gateway --version
 
 FROM scratch
 COPY --from=build /image /
-COPY --from=build --chown=10001:10001 /image/data /data
+COPY --from=build --chown=10001:10001 /data /data
 LABEL org.opencontainers.image.title="a2a-gateway" \
     org.opencontainers.image.description="A durable gateway in front of A2A agents" \
     org.opencontainers.image.licenses="Apache-2.0"
