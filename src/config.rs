@@ -8,6 +8,7 @@
 mod agent;
 mod agents;
 mod cards;
+mod database;
 mod layers;
 mod reader;
 mod reload;
@@ -25,6 +26,7 @@ pub use webhooks::{SecretKey, Webhooks};
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::store::Database;
 use agents::Environment;
 use reader::{Reader, Values};
 use value::Value;
@@ -108,11 +110,17 @@ pub struct Server {
 /// The database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
-    /// Its directory.
+    /// The PostgreSQL database; none: SQLite.
+    pub database: Option<Database>,
+    /// The directory of SQLite's.
     pub data_dir: PathBuf,
-    /// Connections that read beside the one that writes.
+    /// Connections that read.
     pub readers: usize,
-    /// Its largest size in bytes; none: no limit.
+    /// Connections that write to PostgreSQL.
+    pub writers: usize,
+    /// How long another process on the database is believed to live that says nothing.
+    pub lease: Duration,
+    /// The largest size of SQLite's in bytes; none: no limit.
     pub max_size: Option<u64>,
     /// The most writes that share one commit.
     pub batch_max: usize,
@@ -237,6 +245,7 @@ impl Config {
         if self.store.max_size.is_some_and(|size| size < self.server.max_body as u64) {
             reader.conflict("server.max_body", "must not be larger than", "store.max_size", "it could not be stored");
         }
+        database::find_conflicts(&self.store, reader);
         cards::find_conflicts(self, reader);
     }
 }
@@ -271,8 +280,11 @@ fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Optio
         cors_origins: r.read("server.cors_origins", Value::origins)?,
     };
     let store = Store {
+        database: database::read(r, environment)?,
         data_dir: r.read("store.data_dir", Value::path)?,
         readers: r.read("store.readers", |v| v.integer(1..=64))?,
+        writers: r.read("store.writers", |v| v.integer(1..=64))?,
+        lease: r.read("store.lease", |v| v.duration(SECOND..=600 * SECOND))?,
         max_size: r.read("store.max_size", |v| v.size_or_zero(16 * MIB..=i64::MAX as u64))?,
         batch_max: r.read("store.batch_max", |v| v.integer(1..=10_000))?,
         cache_size: r.read("store.cache_size", |v| v.size(0..=64 * GIB))?,

@@ -1,7 +1,7 @@
 //! The courier: what sends webhooks, built from the settings, and as the engine and the store know it.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     engine::{self, Hub},
     metrics::Metrics,
     store::{Commit, Limits, Listener, Outbox},
-    task::WebhookId,
+    task::{TaskId, WebhookId},
     webhook::{
         Bell, Dispatcher, Exchange, Guard, Parts, Policy, Report, Request, Schedule, SendSettings, Sender, Settings,
         System,
@@ -126,6 +126,8 @@ pub struct Ears {
     pub hub: Arc<Hub>,
     /// Wakes the dispatcher.
     pub bell: Arc<Bell>,
+    /// Ends attempts, once there are any.
+    pub courier: OnceLock<Weak<Courier>>,
 }
 
 impl Listener for Ears {
@@ -137,8 +139,41 @@ impl Listener for Ears {
         self.hub.ordered(commits);
     }
 
+    fn passed(&self, position: u64) {
+        self.hub.passed(position);
+    }
+
+    fn follows(&self) -> bool {
+        self.hub.follows()
+    }
+
+    fn moved(&self, task: TaskId, head: u64, epoch: u64) {
+        self.hub.moved(task, head, epoch);
+    }
+
+    fn watched(&self) -> Vec<TaskId> {
+        self.hub.watched()
+    }
+
+    fn asked(&self) {
+        self.hub.asked();
+    }
+
+    fn lost(&self) {
+        self.hub.lost();
+    }
+
     fn due(&self) {
         self.bell.ring();
+    }
+
+    fn stop(&self, webhook: WebhookId) -> BoxFuture<'static, ()> {
+        let courier = self.courier.get().and_then(Weak::upgrade);
+        Box::pin(async move {
+            if let Some(courier) = courier {
+                courier.dispatcher.stop_webhook(webhook).await;
+            }
+        })
     }
 }
 

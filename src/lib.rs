@@ -28,7 +28,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use agent::Agent;
@@ -38,7 +38,10 @@ use engine::{Engine, Hub, Parts};
 use fleet::Fleet;
 use metrics::Metrics;
 use server::Extended;
-use store::{Keys, Sqlite, SqliteOpenError, SqliteSettings};
+use store::{
+    Database, Keys, Listener, Postgres, PostgresOpenError, PostgresSettings, Sqlite, SqliteOpenError, SqliteSettings,
+    Store, Timekeeper,
+};
 use tokio::{net::TcpListener, sync::mpsc};
 use webhook::Bell;
 use wire::card::Overlay;
@@ -56,6 +59,14 @@ pub enum StartError {
         data_dir: PathBuf,
         /// What is wrong with it.
         cause: SqliteOpenError,
+    },
+    /// The PostgreSQL database cannot be opened.
+    #[error("the store in {database} cannot be opened: {cause}")]
+    Database {
+        /// The database.
+        database: Box<Database>,
+        /// What is wrong with it.
+        cause: PostgresOpenError,
     },
     /// The port cannot be listened on.
     #[error("cannot listen on {address}: {cause}")]
@@ -153,12 +164,14 @@ impl Gateway {
         let address = listener.local_addr().map_err(bind)?;
         let hub = Hub::new(metrics.clone());
         let bell = Arc::new(Bell::default());
-        let ears = Arc::new(Ears { hub: hub.clone(), bell: bell.clone() });
-        let store = Sqlite::open(&store_settings(&config), ears, metrics.clone())
-            .map_err(|cause| StartError::Store { data_dir: config.store.data_dir.clone(), cause })?;
-        let store = Arc::new(store);
+        let ears = Arc::new(Ears { hub: hub.clone(), bell: bell.clone(), courier: OnceLock::new() });
+        let store = open_store(&config, ears.clone(), metrics.clone()).await?;
         let courier = Courier::start(&config.webhooks, store.clone(), bell, metrics.clone());
         let courier = courier.map_err(StartError::Webhooks)?;
+        if let Some(courier) = &courier {
+            // Set once: there is one courier.
+            let _ = ears.courier.set(Arc::downgrade(courier));
+        }
         let settings = engine_settings(&config);
         let sends = courier.clone().map(|courier| courier as Arc<dyn engine::Courier>);
         let engine = Engine::start(Parts { store, hub, agents, courier: sends, settings, metrics: metrics.clone() });
@@ -182,18 +195,43 @@ impl Gateway {
     }
 }
 
-fn store_settings(config: &Config) -> SqliteSettings {
+/// Opens the database that the settings name: PostgreSQL where they do, else SQLite.
+async fn open_store(
+    config: &Config,
+    listener: Arc<dyn Listener>,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<dyn Store>, StartError> {
     let (store, webhooks) = (&config.store, &config.webhooks);
     let previous: Vec<_> = webhooks.previous_secret_keys.iter().map(|key| key.0).collect();
-    SqliteSettings {
-        data_dir: store.data_dir.clone(),
+    let keys = Keys::new(webhooks.secret_key.as_ref().map(|key| key.0), &previous);
+    let Some(database) = &store.database else {
+        let settings = SqliteSettings {
+            data_dir: store.data_dir.clone(),
+            readers: store.readers,
+            batch_max: store.batch_max,
+            max_size: store.max_size.unwrap_or(0),
+            webhooks_per_task: webhooks.per_task,
+            webhooks_enabled: webhooks.enabled,
+            keys,
+        };
+        let opened = Sqlite::open(&settings, listener, metrics);
+        let cannot = |cause| StartError::Store { data_dir: store.data_dir.clone(), cause };
+        return Ok(Arc::new(opened.map_err(cannot)?));
+    };
+    let settings = PostgresSettings {
+        database: database.clone(),
         readers: store.readers,
+        writers: store.writers,
         batch_max: store.batch_max,
-        max_size: store.max_size.unwrap_or(0),
+        lease: store.lease,
+        timekeeper: Timekeeper::Database,
         webhooks_per_task: webhooks.per_task,
         webhooks_enabled: webhooks.enabled,
-        keys: Keys::new(webhooks.secret_key.as_ref().map(|key| key.0), &previous),
-    }
+        keys,
+    };
+    let opened = Postgres::open(settings, listener, metrics).await;
+    let cannot = |cause| StartError::Database { database: Box::new(database.clone()), cause };
+    Ok(Arc::new(opened.map_err(cannot)?))
 }
 
 fn engine_settings(config: &Config) -> engine::Settings {

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, fail};
 use crate::{
     StartError,
-    config::{Agent, AgentKind, Config, FILE_VARIABLE, Flag, Log, LogFormat, Problems, Reloader, Sources},
+    config::{Agent, AgentKind, Config, FILE_VARIABLE, Flag, Log, LogFormat, Problems, Reloader, Sources, Store},
 };
 use reload::Hangups;
 
@@ -46,7 +46,10 @@ pub(super) struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Directory of the database [default: ./data]
+    /// PostgreSQL database to share with other gateways: a URL, env:NAME or file:PATH [default: SQLite in --data-dir]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Directory of the SQLite database [default: ./data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
     /// URL that clients reach the gateway at [default: derived from each request]
@@ -78,6 +81,7 @@ impl ServeArgs {
     fn sources(&self, environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>) -> Sources {
         let named = [
             ("--listen", "server.listen", &self.listen),
+            ("--database", "store.database", &self.database),
             ("--data-dir", "store.data_dir", &self.data_dir),
             ("--public-url", "server.public_url", &self.public_url),
             ("--log-level", "log.level", &self.log_level),
@@ -164,16 +168,15 @@ async fn run(config: Config, text: bool, hangups: Hangups, reloader: Reloader) -
     let shutdown = shutdown_signal().map_err(Stop::Signals)?;
     let reloads = reload::start(hangups, reloader);
     let agents = agents_line(&config.agents);
-    let data_dir = std::path::absolute(&config.store.data_dir).unwrap_or_else(|_| config.store.data_dir.clone());
+    let data = data_line(&config.store);
     let ready = move |address: SocketAddr| {
-        let data_dir = data_dir.display().to_string();
         if text {
             let program = env::args().next().unwrap_or_else(|| "a2a-gateway".to_owned());
             // A terminal that is gone is no reason not to serve.
-            let _ = anstream::stderr().write_all(greeting(address, &agents, &data_dir, &program).as_bytes());
+            let _ = anstream::stderr().write_all(greeting(address, &agents, &data, &program).as_bytes());
         } else {
             let agents = if agents.is_empty() { "echo (built in)" } else { &agents };
-            tracing::info!(%address, agents, data_dir, version = env!("CARGO_PKG_VERSION"), "listening");
+            tracing::info!(%address, agents, data, version = env!("CARGO_PKG_VERSION"), "listening");
         }
     };
     crate::run(config, reloads, ready, shutdown).await.map_err(Stop::Start)
@@ -210,8 +213,16 @@ fn agents_line(agents: &[Agent]) -> String {
     agents.join(", ")
 }
 
+/// Where tasks are kept.
+fn data_line(store: &Store) -> String {
+    match &store.database {
+        Some(database) => database.to_string(),
+        None => std::path::absolute(&store.data_dir).unwrap_or_else(|_| store.data_dir.clone()).display().to_string(),
+    }
+}
+
 /// What a person is told when the gateway listens.
-fn greeting(address: SocketAddr, agents: &str, data_dir: &str, program: &str) -> String {
+fn greeting(address: SocketAddr, agents: &str, data: &str, program: &str) -> String {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -225,7 +236,7 @@ fn greeting(address: SocketAddr, agents: &str, data_dir: &str, program: &str) ->
         ("Card", format!("http://{local}/.well-known/agent-card.json")),
         ("Health", format!("http://{local}/readyz  (metrics: /metrics)")),
         ("Agents", agents.to_owned()),
-        ("Data", data_dir.to_owned()),
+        ("Data", data.to_owned()),
         ("Try", format!("{program} send{gateway} \"Hello\"")),
     ];
     let lines = lines.iter().filter(|(_, value)| !value.is_empty());

@@ -1,5 +1,5 @@
 //! Canceling: through a runner, which tells the agent and heeds its answer; straight in the log only when the agent is no
-//! longer configured.
+//! longer configured. Where another process works on the task, its runner is asked.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     proto::{a2a::TaskState, well_known::Struct},
+    store::{Acquired, Asked, Stored},
     task::{Record, TaskId, state},
 };
 
@@ -31,7 +32,7 @@ pub(super) async fn cancel(
     let until = Instant::now() + PATIENCE;
     loop {
         // Before the task is read: a runner that has ended by now has left its mark there, and none begins a second time.
-        let runner = inner.runners().get(&id).cloned();
+        let runner = inner.runners.get(id);
         let stored = inner.store.task(id).await?;
         let visible = stored.filter(|stored| stored.identity.owner == caller.owner && !stored.hidden);
         let stored = visible.ok_or_else(|| Error::task_not_found(&id.to_string()))?;
@@ -51,20 +52,51 @@ pub(super) async fn cancel(
                     changed(inner, caller, id, stored.sequence).await?;
                 }
             }
-            None => match inner.roster.find(&stored.identity.agent) {
-                Ok(entry) => {
-                    let after = stored.sequence;
-                    let work = Work::End(Ending::Canceled, metadata.clone());
-                    Start { entry, stored, work }.spawn(inner);
-                    changed(inner, caller, id, after).await?;
+            None => match inner.store.acquire(id).await? {
+                // Settled or removed meanwhile: look again.
+                Acquired::Task(acquired) if state::is_settled(acquired.state) => {}
+                Acquired::Missing => {}
+                Acquired::Task(acquired) => {
+                    let after = acquired.sequence;
+                    if !end(inner, *acquired, metadata.clone()).await? {
+                        changed(inner, caller, id, after).await?;
+                    }
                 }
-                Err(_) => match settle(inner, stored, TaskState::Canceled, None).await {
-                    // Something else happened to the task first: look again.
-                    Err(error) if error.kind() == ErrorKind::Conflict => {}
-                    result => return result,
-                },
+                Acquired::Elsewhere => {
+                    inner.store.ask_to_cancel(id, metadata.clone()).await?;
+                    changed(inner, caller, id, stored.sequence).await?;
+                }
             },
         }
+    }
+}
+
+/// Cancels a task as another process asked: whoever waits for it waits there.
+pub(super) async fn carry_out(inner: &Arc<Inner>, asked: Asked) -> Result<()> {
+    let Asked { id, metadata } = asked;
+    if let Some(control) = inner.runners.get(id) {
+        control.cancel(metadata);
+        return Ok(());
+    }
+    match inner.store.acquire(id).await? {
+        Acquired::Task(stored) if !state::is_settled(stored.state) => end(inner, *stored, metadata).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a task that this process has acquired and no runner works on. False: a runner has begun to.
+async fn end(inner: &Arc<Inner>, stored: Stored, metadata: Option<Struct>) -> Result<bool> {
+    match inner.roster.find(&stored.identity.agent) {
+        Ok(entry) => {
+            let work = Work::End(Ending::Canceled, metadata);
+            Start { entry, stored, work }.spawn(inner);
+            Ok(false)
+        }
+        Err(_) => match settle(inner, stored, TaskState::Canceled, None).await {
+            // Something else happened to the task first.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(true),
+            result => result.map(|_| true),
+        },
     }
 }
 

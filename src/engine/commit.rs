@@ -66,6 +66,7 @@ impl Runner {
         let mut pause = Duration::from_millis(250);
         loop {
             let append = Append {
+                epoch: Some(self.log.epoch),
                 snapshot: snapshot.clone(),
                 trim_to,
                 hide: batch.is_direct_reply(),

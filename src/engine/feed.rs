@@ -116,7 +116,8 @@ impl Feed {
         let subscription = inner.hub.feed();
         let end = inner.store.feed(i64::MAX as u64).await?;
         let (place, phase) = match cursor {
-            None => (Cursor { position: end.head + 1, events: 0 }, Phase::Snapshots(None)),
+            // Later commits may be in the snapshots, and are told from them when they are read.
+            None => (Cursor { position: end.stable + 1, events: 0 }, Phase::Snapshots(None)),
             Some(cursor) => {
                 check_cursor(cursor, end.floor, end.head)?;
                 (cursor, Phase::Behind)

@@ -12,6 +12,8 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     proto::a2a::TaskState,
+    store::Acquired,
+    task::state,
 };
 
 /// Between two looks for tasks whose time is up. Running tasks watch their own deadline; this is for waiting ones.
@@ -43,10 +45,14 @@ pub(super) async fn run(inner: Arc<Inner>) {
 
 async fn fail_overdue(inner: &Arc<Inner>) -> Result<()> {
     for id in inner.store.overdue(now()).await? {
-        if inner.runners().contains_key(&id) {
+        if inner.runners.has(id) {
             continue;
         }
-        let Some(stored) = inner.store.task(id).await? else { continue };
+        let Acquired::Task(stored) = inner.store.acquire(id).await? else { continue };
+        if state::is_settled(stored.state) {
+            continue;
+        }
+        let stored = *stored;
         if let Ok(entry) = inner.roster.find(&stored.identity.agent) {
             let work = Work::End(Ending::Overdue, None);
             Start { entry, stored, work }.spawn(inner);

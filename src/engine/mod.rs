@@ -6,7 +6,8 @@
 //! takes nothing with it (promise P6).
 //!
 //! What one process knows in memory (runners, rings, settled tasks) only makes things faster: the log decides. A
-//! runner whose append is refused, because the log moved on without it, stops.
+//! runner whose append is refused, because the log moved on without it or another process has taken its task over, stops.
+//! Whoever is about to work on a task that it has no runner for acquires it first (`store::leases`).
 
 mod absorb;
 mod cancel;
@@ -20,6 +21,7 @@ mod recover;
 mod reply;
 mod roster;
 mod run;
+mod runners;
 mod settle;
 mod submit;
 mod translate;
@@ -38,7 +40,7 @@ pub use webhooks::{
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -55,7 +57,10 @@ use crate::{
     task::{Record, TaskId, state},
 };
 use roster::Roster;
-use run::Control;
+use runners::Runners;
+
+/// How long a submit may take to be stored. Beyond it a database is away, and may have stored it or not.
+const SUBMIT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who asks. Tasks of one caller are invisible to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,7 +168,7 @@ struct Inner {
     settings: Settings,
     metrics: Arc<Metrics>,
     /// The runners of this process, by task.
-    runners: Mutex<HashMap<TaskId, Arc<Control>>>,
+    runners: Arc<Runners>,
     /// Settled tasks: they never change, so this is never stale.
     settled: Cache<TaskId, Arc<Settled>, BySize>,
     tasks: TaskTracker,
@@ -197,7 +202,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             roster: Roster::new(agents, settings.max_running, metrics.clone()),
             settled: Cache::with_weighter(1024, settings.cache_size, BySize),
-            runners: Mutex::default(),
+            runners: hub.runners().clone(),
             tasks: TaskTracker::new(),
             stock_taken: SetOnce::new(),
             draining: CancellationToken::new(),
@@ -223,7 +228,11 @@ impl Engine {
         // A task of its own: a caller that goes away between the commit and the start of the turn must not leave a
         // stored task that nobody runs.
         let submitting = self.inner.tasks.spawn(async move { submit::submit(&inner, &caller, submit).await });
-        submitting.await.unwrap_or_else(|cause| Err(Error::internal("a submit", cause)))
+        match tokio::time::timeout(SUBMIT_PATIENCE, submitting).await {
+            Ok(Ok(submitted)) => submitted,
+            Ok(Err(cause)) => Err(Error::internal("a submit", cause)),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the store has not answered: the task may yet be stored")),
+        }
     }
 
     /// Reads one task. `history_length`: messages of history to return, newest kept; none: all, 0: none.
@@ -338,10 +347,6 @@ impl Engine {
 impl Inner {
     fn check_open(&self) -> Result<()> {
         if self.draining.is_cancelled() { Err(shutting_down()) } else { Ok(()) }
-    }
-
-    fn runners(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Control>>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a caller's task.

@@ -7,19 +7,11 @@
 //! `absorb` turns updates into events, `commit` writes them. A runner that has to wait for a place keeps nothing of its task
 //! in memory, so that a long queue costs little.
 
-use std::{
-    future,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::CatchUnwind};
 use prost::Message as _;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Inner,
@@ -27,6 +19,7 @@ use super::{
     now,
     reply::Claim,
     roster::{AgentEntry, Place},
+    runners::Control,
     settle::overdue_text,
     translate::{self, Names},
 };
@@ -43,52 +36,6 @@ use crate::{
 
 /// How long an agent may take to answer a cancel.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How others reach a runner.
-#[derive(Debug, Default)]
-pub(super) struct Control {
-    word: AtomicU8,
-    bell: Notify,
-    metadata: Mutex<Option<Struct>>,
-}
-
-impl Control {
-    const GO_ON: u8 = 0;
-    const CANCEL: u8 = 1;
-    const SUPERSEDED: u8 = 2;
-
-    /// Asks the runner to cancel the task. False: another one has taken over, and is the one to ask.
-    pub fn cancel(&self, metadata: Option<Struct>) -> bool {
-        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = metadata;
-        self.tell(Self::CANCEL) != Self::SUPERSEDED
-    }
-
-    /// Tells the runner that another one has begun on the task. What it was asked and has not done passes on.
-    fn supersede(&self, by: &Self) {
-        if self.tell(Self::SUPERSEDED) == Self::CANCEL {
-            by.cancel(self.metadata());
-        }
-    }
-
-    fn metadata(&self) -> Option<Struct> {
-        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Leaves a word, unless there is a weightier one; what there was.
-    fn tell(&self, word: u8) -> u8 {
-        let before = self.word.fetch_max(word, Ordering::AcqRel);
-        self.bell.notify_one();
-        before
-    }
-
-    fn heard(&self) -> Option<Interruption> {
-        match self.word.load(Ordering::Acquire) {
-            Self::GO_ON => None,
-            Self::CANCEL => Some(Interruption::Ended(Ending::Canceled)),
-            _ => Some(Interruption::Stopped),
-        }
-    }
-}
 
 /// Work on a task, about to begin.
 pub(super) struct Start {
@@ -125,9 +72,9 @@ pub(super) enum Ending {
 impl Start {
     /// Does the work in the background. A turn takes over from one before; an end is left to the runner that there is.
     pub fn spawn(self, inner: &Arc<Inner>) {
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::new(self.stored.epoch));
         let id = self.stored.identity.id;
-        let mut runners = inner.runners();
+        let mut runners = inner.runners.lock();
         if let Work::End(ending, metadata) = &self.work {
             if let Some(running) = runners.get(&id) {
                 // Its deadline it knows itself.
@@ -167,7 +114,7 @@ impl Start {
         let tasks = inner.tasks.clone();
         tasks.spawn(async move {
             running.await;
-            let mut runners = inner.runners();
+            let mut runners = inner.runners.lock();
             if runners.get(&id).is_some_and(|known| Arc::ptr_eq(known, &control)) {
                 runners.remove(&id);
             }
@@ -203,9 +150,9 @@ pub(super) struct Runner {
 
 /// What ends a turn from outside.
 #[derive(Clone, Copy, Debug)]
-enum Interruption {
+pub(super) enum Interruption {
     Ended(Ending),
-    /// The gateway stops, or another runner has taken over.
+    /// The gateway stops, or another runner has taken over, here or in another process.
     Stopped,
 }
 
@@ -288,7 +235,8 @@ impl Runner {
         let inner = self.inner.clone();
         let stored = self.patiently(|| inner.store.task(id)).await?;
         let same = stored.filter(|stored| stored.sequence == self.log.sequence);
-        self.log = same.ok_or(Stop)?;
+        // Its own epoch stays: under another's it must not write.
+        self.log = Stored { epoch: self.log.epoch, ..same.ok_or(Stop)? };
         Ok(())
     }
 

@@ -41,6 +41,7 @@ fn settling(mut stored: Stored, state: TaskState, text: Option<&str>, now: i64) 
     let event = Event::new(stored.identity.id, stored.sequence + 1, time, state, payload);
     task::apply(&mut stored.task, &event);
     let mut append = Append::new(stored.identity.clone(), stored.sequence, stored.state, vec![Arc::new(event)]);
+    append.epoch = Some(stored.epoch);
     append.snapshot = Some(stored.task.encode_to_vec().into());
     stored.sequence += 1;
     stored.updated = time;

@@ -210,7 +210,16 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
         }
         let webhooks = stored_webhooks.iter().map(|stored| stored.webhook.clone()).collect();
         let changed = (extensions != stored.extensions).then(|| extensions.clone());
-        let append = Append { request, webhooks, dispatched: Some(false), extensions: changed, ..append };
+        let append = Append {
+            // Whoever worked on it, this process does from here on.
+            epoch: Some(stored.epoch),
+            take: true,
+            request,
+            webhooks,
+            dispatched: Some(false),
+            extensions: changed,
+            ..append
+        };
         match inner.store.append(append).await {
             Ok(Receipt::Written) => {}
             Ok(Receipt::Replayed(first)) => return replayed(inner, caller, first).await,
@@ -218,7 +227,7 @@ async fn resume(inner: &Arc<Inner>, caller: &Caller, submit: Submit) -> Result<S
             Err(error) if error.kind() == ErrorKind::Conflict => continue,
             Err(error) => return Err(error),
         }
-        let stored = Stored { extensions, ..with(stored, &events) };
+        let stored = Stored { extensions, epoch: stored.epoch + 1, ..with(stored, &events) };
         let record = stored.clone().into_record();
         let claim = (submit.reply == Reply::Message).then(|| Claim::new(false));
         let metadata = submit.metadata.clone();

@@ -12,6 +12,7 @@
 //! (replicas). The traits are made for the latter: versions instead of locks, leases on tasks (`leases`), cursors that are
 //! opaque to callers, a listener instead of in-process knowledge of who wrote.
 
+mod codes;
 mod leases;
 mod postgres;
 mod seal;

@@ -4,6 +4,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+#[path = "../database/mod.rs"]
+pub mod database;
+pub mod places;
+
 use std::{
     collections::VecDeque,
     path::Path,

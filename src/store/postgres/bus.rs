@@ -266,7 +266,7 @@ fn take_in(shared: &Arc<Shared>, message: &str) {
                 if of == shared.replica()
                     && let Some(answers) = lock(&shared.bus.answers).get(&question)
                 {
-                    answers.send_modify(|answered| drop(answered.insert(sender)));
+                    answers.send_if_modified(|answered| answered.insert(sender));
                 }
             }
         }

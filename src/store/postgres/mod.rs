@@ -15,6 +15,8 @@ mod bus;
 mod database;
 mod follow;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod read;
 mod replicas;
 mod retention;
@@ -304,10 +306,12 @@ impl Store for Postgres {
     }
 
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>> {
-        let enabled = self.shared.settings.webhooks_enabled;
-        let work =
-            move |session: Arc<Session>| async move { retention::purge(&session, enabled, cutoff, now, batch).await };
-        Box::pin(self.shared.seldom.run(work))
+        Box::pin(async move {
+            let shared = &*self.shared;
+            let work =
+                |session: Arc<Session>| async move { retention::purge(shared, &session, cutoff, now, batch).await };
+            shared.seldom.run(work).await
+        })
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Vec<(TaskState, u64)>>> {

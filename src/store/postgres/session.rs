@@ -23,6 +23,11 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// How long one statement may take, its answer included.
 const STATEMENT: Duration = Duration::from_secs(20);
 
+/// Has statements planned once, by their text: by indexes, row by row. Otherwise a plan depends on what is known of tables
+/// that were empty a moment ago, and one of many values is made anew each time, which takes longer than running it.
+const SETTLED_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off;
+             SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+
 /// Why work on the database failed.
 #[derive(Debug)]
 pub enum Failure {
@@ -133,7 +138,8 @@ impl Session {
         let statement = STATEMENT.as_millis();
         let settings = format!(
             "SET statement_timeout = {statement}; SET lock_timeout = {statement};
-             SET idle_in_transaction_session_timeout = {}; SET bytea_output = 'hex'; SET TimeZone = 'UTC'",
+             SET idle_in_transaction_session_timeout = {}; SET bytea_output = 'hex'; SET TimeZone = 'UTC';
+             {SETTLED_PLANS}",
             idle.as_millis()
         );
         session.batch(&settings).await?;

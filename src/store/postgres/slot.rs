@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::try_join;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -244,8 +245,8 @@ async fn begin<T, F>(
 where
     F: Future<Output = Result<T, Failure>> + Send,
 {
-    session.batch("BEGIN").await?;
-    let value = work(session.clone()).await?;
+    // Sent one behind the other: the work does not wait for the answer.
+    let ((), value) = try_join(session.batch("BEGIN"), work(session.clone())).await?;
     let row = session.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).await?;
     Ok((value, row.get(0)))
 }

@@ -10,20 +10,14 @@ use crate::{
     error::Error,
     proto::a2a::{Task, TaskState},
     store::{Commit, FeedPage, Identity, Key, LIST_BYTES, Link, LogPage, Stored, TaskPage, TaskQuery, Used, segment},
-    task::{self, Dialect, Event, TaskId, Upstream},
+    task::{self, Event, TaskId, Upstream},
 };
 
-/// Bounds of one piece of a log or of the feed.
-const PAGE_EVENTS: usize = 512;
-const PAGE_BYTES: usize = 1 << 20;
+pub use crate::store::codes::{HIDDEN, OPEN, SETTLED, dialect_code, dialect_of, state_of};
+use crate::store::codes::{PAGE_BYTES, PAGE_EVENTS, standing_of};
 
 const COLUMNS: &str = "key, id, owner, agent, context, dialect, created, deadline, output_modes, state, updated, head, \
                        floor, dispatched, standing, upstream_task, upstream_context, extensions";
-
-/// The column `standing`, which the indexes of `tasks` are divided by.
-pub const OPEN: i32 = 0;
-pub const SETTLED: i32 = 1;
-pub const HIDDEN: i32 = 2;
 
 /// A row of `tasks`.
 pub struct Header {
@@ -242,11 +236,10 @@ pub fn counts(sql: &Connection) -> Result<Vec<(TaskState, u64)>, Failure> {
 
 pub fn list(sql: &Connection, query: &TaskQuery) -> Result<TaskPage, Failure> {
     // Ranges of an index each, merged: open tasks, and settled ones by state where that is asked for.
-    let standing = |state| if task::state::is_settled(state) { SETTLED } else { OPEN };
     let ranges: Vec<(i32, Option<TaskState>)> = if query.states.is_empty() {
         vec![(OPEN, None), (SETTLED, None)]
     } else {
-        query.states.iter().map(|state| (standing(*state), Some(*state))).collect()
+        query.states.iter().map(|state| (standing_of(*state), Some(*state))).collect()
     };
     let mut headers = Vec::new();
     for (standing, state) in &ranges {
@@ -330,27 +323,4 @@ fn count(sql: &Connection, query: &TaskQuery, ranges: &[(i32, Option<TaskState>)
         }
     }
     Ok(total)
-}
-
-/// How a dialect is stored.
-pub fn dialect_code(dialect: Dialect) -> i32 {
-    match dialect {
-        Dialect::V1 => 0,
-        Dialect::V03 => 1,
-        Dialect::Praison => 2,
-    }
-}
-
-/// See [`dialect_code`].
-pub fn dialect_of(code: i32) -> Dialect {
-    match code {
-        1 => Dialect::V03,
-        2 => Dialect::Praison,
-        _ => Dialect::V1,
-    }
-}
-
-/// How a state is stored: by its number.
-pub fn state_of(code: i32) -> TaskState {
-    TaskState::try_from(code).unwrap_or(TaskState::Unspecified)
 }

@@ -16,12 +16,12 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    proto::a2a::{Role, TaskState, stream_response::Payload},
+    proto::a2a::TaskState,
     store::{
         Append, Claims, Commit, Identity, Listener, NewTask, Receipt, Redelivery, Request, Requeued, Round,
-        WebhookChange, segment,
+        WebhookChange, codes::Outcome, segment,
     },
-    task::{self, Event, TaskId, Upstream, Webhook, WebhookId},
+    task::{Event, TaskId, Upstream, Webhook, WebhookId},
 };
 
 /// Something to be written.
@@ -296,22 +296,13 @@ impl Group {
 
     fn append(&mut self, sql: &Connection, append: &Append) -> Result<Done, Failure> {
         let identity = &append.identity;
-        let last = append.events.last();
-        let head = last.map_or(append.after, |event| event.sequence);
-        let state = last.map_or(append.from, |event| event.state);
-        let status_time = append.events.iter().rev().find(|event| sets_status(event)).map(|event| event.time);
-        let now = last.map_or(0, |event| event.time);
+        let Outcome { head, state, standing, updated, now } = Outcome::of(append);
         if let Some(task) = claim_request(sql, identity, append.request.as_ref(), now)? {
             return Ok(Done::Stored(Receipt::Replayed(task)));
         }
         let id = identity.id.to_bytes();
-        let standing = match (append.hide, task::state::is_settled(state)) {
-            (true, _) => read::HIDDEN,
-            (false, true) => read::SETTLED,
-            (false, false) => read::OPEN,
-        };
         // The row is only there to be changed if the log ends where the writer believes.
-        let task: Option<(i64, bool)> = match status_time {
+        let task: Option<(i64, bool)> = match updated {
             Some(time) => sql
                 .prepare_cached(
                     "UPDATE tasks SET head = ?3, state = ?4, standing = ?5, updated = max(?6, updated),
@@ -446,13 +437,4 @@ fn note_upstream(sql: &Connection, task: i64, append: &Append, upstream: &Upstre
         ])?;
     }
     Ok(())
-}
-
-/// Whether the event carries a status, and with it the task's update time.
-fn sets_status(event: &Event) -> bool {
-    match event.payload() {
-        Payload::Task(_) | Payload::StatusUpdate(_) => true,
-        Payload::Message(message) => message.role() == Role::Agent,
-        Payload::ArtifactUpdate(_) => false,
-    }
 }

@@ -1,3 +1,5 @@
 //! The outbox.
 
+pub mod hear;
+pub mod purge;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! Webhooks.
 
+pub mod config;
 pub mod reseal;
 
 use super::Postgres;
