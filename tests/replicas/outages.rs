@@ -25,10 +25,14 @@ async fn everything_goes_on_once_the_database_is_back() {
     pair.a.engine.ready().await.unwrap();
 
     server.stop("QUIT");
-    for node in [&pair.a, &pair.b] {
-        let error = soon(node.engine.ready()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let refused = soon(node.engine.submit(&Caller::default(), submit("no"))).await;
+    let caller = Caller::default();
+    let refusals = tokio::join!(
+        soon(pair.a.engine.ready()),
+        soon(pair.b.engine.ready()),
+        async { soon(pair.a.engine.submit(&caller, submit("no"))).await.map(drop) },
+        async { soon(pair.b.engine.get(&caller, id, None)).await.map(drop) },
+    );
+    for refused in [refusals.0, refusals.1, refusals.2, refusals.3] {
         assert_eq!(refused.err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
     }
     // What the agent says meanwhile is kept.

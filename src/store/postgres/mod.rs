@@ -50,6 +50,9 @@ use super::{
 };
 use crate::{error::Result, metrics::Metrics, proto::a2a::TaskState, task::TaskId};
 
+/// How long a probe waits for a database that is away.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -321,7 +324,11 @@ impl Store for Postgres {
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
         let probe = "UPDATE meta SET value = value + 1 WHERE name = 'probe'";
         let work = move |session: Arc<Session>| async move { session.execute(probe, &[]).await.map(drop) };
-        Box::pin(self.shared.seldom.run(work))
+        Box::pin(async move {
+            // Who asks wants to know of now.
+            let probed = tokio::time::timeout(PROBE, self.shared.seldom.run(work)).await;
+            probed.unwrap_or_else(|_| Err(session::unavailable()))
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
