@@ -50,7 +50,7 @@ start_database() {
 }
 
 start_replica() {
-    "$program" --listen "${replica[$1]}" --database "postgres://a2a@/a2a?host=$dir/db" --set store.lease=2s \
+    "$program" --listen "${replica[$1]}" --database "postgres://a2a@/a2a?host=$dir/db" --set store.lease=2s --set server.drain_delay=5s \
         --log-format json 2>> "$dir/replica-$1.log" &
     pid[$1]=$!
     until_it curl -sf "${replica[$1]}/readyz"
