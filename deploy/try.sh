@@ -133,6 +133,7 @@ ask watch "$balancer" "$task" > "$dir/killed" 2>&1 &
 stream=$!
 until_it has 'chunk 3/40' "$dir/killed"
 kill -9 "${pid[1]}"
+wait "${pid[1]}" 2> /dev/null || true
 wait $stream || fail "the stream was not resumed: $(cat "$dir/killed")"
 check_chunks "$dir/killed" 40
 start_replica 1
