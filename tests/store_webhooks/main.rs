@@ -40,11 +40,30 @@ use a2a_gateway::{
     task::{Dialect, Event, Events, Health, Secrets, TaskId, Webhook, WebhookId, WebhookState},
 };
 
+use tokio::sync::Notify;
+
 use rig::{Kind, Options, Rig, contract};
 
 /// Counts how often the store said that something became due.
 #[derive(Default)]
-struct Ear(AtomicUsize);
+struct Ear {
+    count: AtomicUsize,
+    bell: Notify,
+}
+
+impl Ear {
+    /// How often since this was asked last.
+    fn heard(&self) -> usize {
+        self.count.swap(0, Ordering::SeqCst)
+    }
+
+    /// Resolves once it did since that was asked last.
+    async fn told(&self) {
+        while self.heard() == 0 {
+            self.bell.notified().await;
+        }
+    }
+}
 
 impl Listener for Ear {
     fn stored(&self, _: &[Commit]) {}
@@ -52,7 +71,8 @@ impl Listener for Ear {
     fn ordered(&self, _: Vec<Commit>) {}
 
     fn due(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.bell.notify_one();
     }
 }
 

@@ -155,7 +155,7 @@ async fn tasks_with_very_many_deliveries_go_in_pieces(kind: Kind) {
         tasks.push(task.id);
     }
     rig.meddle("UPDATE webhooks SET state = 2").await;
-    rig.meddle("UPDATE lanes SET held = 2").await;
+    rig.place.execute("UPDATE lanes SET held = 2").await;
     let purge = || rig.store.purge(Some(i64::MAX), 0, 10);
     assert_eq!(purge().await.unwrap(), tasks[..2]);
     assert_eq!(rig.rows("deliveries").await, 6000);

@@ -39,12 +39,13 @@ pub struct Options {
     pub keys: Keys,
     pub timekeeper: Timekeeper,
     pub lease: Duration,
+    pub look: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (timekeeper, lease) = (Timekeeper::Asker, Duration::from_secs(600));
-        Self { per_task: 32, enabled: true, keys: Keys::default(), timekeeper, lease }
+        let (timekeeper, long) = (Timekeeper::Asker, Duration::from_secs(600));
+        Self { per_task: 32, enabled: true, keys: Keys::default(), timekeeper, lease: long, look: long }
     }
 }
 
@@ -66,7 +67,7 @@ impl Place {
     pub async fn open(&self, options: Options) -> Result<(Box<dyn Store>, Arc<Ear>), String> {
         let ear = Arc::new(Ear::default());
         let metrics = Arc::new(Metrics::default());
-        let Options { per_task, enabled, keys, timekeeper, lease } = options;
+        let Options { per_task, enabled, keys, timekeeper, lease, look } = options;
         let store: Box<dyn Store> = match self {
             Self::Sqlite(dir) => {
                 let settings = SqliteSettings::new(dir.path());
@@ -82,9 +83,14 @@ impl Place {
                     keys,
                     timekeeper,
                     lease,
+                    look,
                     ..settings
                 };
-                Box::new(Postgres::open(settings, ear.clone(), metrics).await.map_err(|error| error.to_string())?)
+                let opened = Postgres::open(settings, ear.clone(), metrics).await;
+                let store = opened.map_err(|error| error.to_string())?;
+                // It looks once when it begins to hear of others.
+                ear.told().await;
+                Box::new(store)
             }
         };
         Ok((store, ear))
@@ -131,13 +137,6 @@ impl Rig {
         Self { place, store, ear }
     }
 
-    pub fn kind(&self) -> Kind {
-        match self.place {
-            Place::Sqlite(_) => Kind::Sqlite,
-            Place::Postgres(_) => Kind::Postgres,
-        }
-    }
-
     /// The same database, opened again.
     pub async fn again(self) -> Self {
         self.again_with(Options::default()).await
@@ -163,7 +162,7 @@ impl Rig {
 
     /// How often something became due since this was asked last.
     pub fn heard(&self) -> usize {
-        self.ear.0.swap(0, Ordering::SeqCst)
+        self.ear.heard()
     }
 
     /// A task of the owner `me` with the agent `a`.

@@ -66,6 +66,8 @@ pub struct Settings {
     pub batch_max: usize,
     /// How long a process that says nothing is believed to live. It says so four times as often.
     pub lease: Duration,
+    /// How often what other processes did not tell of is looked for.
+    pub look: Duration,
     /// Whose clock rounds go by.
     pub timekeeper: Timekeeper,
     /// The most webhooks of one task, or of one agent as a whole.
@@ -95,6 +97,7 @@ impl Settings {
             writers: 4,
             batch_max: 256,
             lease: Duration::from_secs(10),
+            look: Duration::from_secs(3),
             timekeeper: Timekeeper::Database,
             webhooks_per_task: 32,
             webhooks_enabled: true,
