@@ -5,8 +5,6 @@
 //! notification configs have such a test of their own in `doors_push.rs`, the gateway's cards in `card.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
-#![allow(clippy::duplicate_mod, reason = "both have the database of their own, as in tests that use one of them")]
-
 #[path = "../door/mod.rs"]
 mod door;
 #[path = "../support/mod.rs"]

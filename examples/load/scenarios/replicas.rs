@@ -141,7 +141,7 @@ async fn latency(options: &Options, runs: &str, watches: &str) -> Result<Vec<Row
 async fn watched(at: Connection, elsewhere: Connection, into: Arc<Mutex<Histogram>>) -> Result<()> {
     let request = SubmitTaskRequest { message: Some(message(STEPS)), ..SubmitTaskRequest::default() };
     let task = at.gateway().submit_task(request).await?.into_inner().task.unwrap_or_default();
-    let request = WatchTaskRequest { task_id: task.id, after_sequence: Some(0), ..WatchTaskRequest::default() };
+    let request = WatchTaskRequest { task_id: task.id, after_sequence: Some(0) };
     let opened = now();
     let mut stream = elsewhere.watch(&request).await?;
     let mut sequence = 0;
