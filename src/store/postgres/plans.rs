@@ -37,6 +37,7 @@ async fn hot_queries_of_tasks_go_by_an_index() {
     let database = Database::parse(&url, None).unwrap();
     let session = Session::connect(&database, Duration::from_secs(10)).await.unwrap();
     schema::migrate(&session).await.unwrap();
+    session.batch("SET plan_cache_mode = force_generic_plan").await.unwrap();
     let hot = read::planned().into_iter().chain(retention::planned()).chain(writer::planned().map(str::to_owned));
     let hot: Vec<_> = hot.chain(read::planned_lists()).chain(slot::PLANNED.map(str::to_owned)).collect();
     // As it begins, and as it becomes.
