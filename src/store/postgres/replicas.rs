@@ -32,6 +32,9 @@ use crate::{
 /// Strays that are found at once.
 const AT_ONCE: i64 = 1024;
 
+/// A renewal that takes longer, or than half a lease, is given up and tried on another connection.
+const SLOW: Duration = Duration::from_secs(3);
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -70,7 +73,7 @@ pub async fn live(shared: Arc<Shared>) {
             renew(&shared, &open, judge).await?;
             Ok::<_, Failure>(open)
         };
-        match timeout(lease / 2, beat).await {
+        match timeout((lease / 2).max(SLOW), beat).await {
             Ok(Ok(open)) => session = Some(open),
             Ok(Err(failure)) => {
                 tracing::warn!(?failure, "the database was not told that this gateway lives");
