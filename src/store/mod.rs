@@ -12,9 +12,12 @@
 //! (replicas). The traits are made for the latter: versions instead of locks, leases on tasks (`leases`), cursors that are
 //! opaque to callers, a listener instead of in-process knowledge of who wrote.
 
+mod as_of;
 mod codes;
 mod leases;
+mod places;
 mod postgres;
+mod rules;
 mod seal;
 mod segment;
 mod sqlite;

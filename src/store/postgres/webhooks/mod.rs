@@ -1,59 +1,131 @@
-//! Webhooks.
+//! Webhooks and their deliveries in PostgreSQL: the store's traits.
+//!
+//! Reads go by the connections that read. Rounds, and all that changes webhooks or makes deliveries due, go one at a time
+//! over all processes (see `outbox`).
 
 pub mod config;
 pub mod reseal;
+pub mod rows;
 
-use super::Postgres;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::{
+    Postgres, bus,
+    outbox::{contents, purge, read, requeue, round},
+    session::Session,
+};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     store::{
         Backlog, Claims, Content, DeliveryPage, DeliveryQuery, Outbox, Redelivery, Requeued, Round, Standing, Wanted,
         WebhookChange, WebhookPage, WebhookQuery, Webhooks, Which,
     },
-    task::{Webhook, WebhookId},
+    task::{Webhook, WebhookId, WebhookState},
 };
-use futures::future::BoxFuture;
-use std::sync::Arc;
-fn stub<T: Send + 'static>() -> BoxFuture<'static, Result<T>> {
-    Box::pin(async { Err(Error::internal("stub", "stub")) })
+
+impl Postgres {
+    /// After the commit of something that made deliveries due.
+    fn told(&self, due: bool) {
+        if due {
+            self.shared.listener.due();
+        }
+    }
 }
+
 impl Webhooks for Postgres {
-    fn put_webhook(&self, _: Webhook) -> BoxFuture<'_, Result<Webhook>> {
-        stub()
+    fn put_webhook(&self, webhook: Webhook) -> BoxFuture<'_, Result<Webhook>> {
+        Box::pin(async move {
+            let (shared, webhook) = (&*self.shared, &webhook);
+            let work = |session: Arc<Session>| async move { config::put_and_tell(shared, &session, webhook).await };
+            let (stored, due) = shared.outbox.run(work).await?;
+            self.told(due);
+            Ok(stored)
+        })
     }
-    fn webhook(&self, _: Arc<str>, _: Which) -> BoxFuture<'_, Result<Option<Webhook>>> {
-        stub()
+
+    fn webhook(&self, owner: Arc<str>, which: Which) -> BoxFuture<'_, Result<Option<Webhook>>> {
+        Box::pin(async move {
+            let (keys, owner, which) = (&*self.shared.keys, &*owner, &which);
+            let query = |session: Arc<Session>| async move { rows::find(&session, keys, owner, which).await };
+            Ok(self.shared.readers.read(query).await?.map(|stored| stored.webhook))
+        })
     }
-    fn webhooks(&self, _: WebhookQuery) -> BoxFuture<'_, Result<WebhookPage>> {
-        stub()
+
+    fn webhooks(&self, query: WebhookQuery) -> BoxFuture<'_, Result<WebhookPage>> {
+        Box::pin(async move {
+            let (keys, query) = (&*self.shared.keys, &query);
+            self.shared.readers.read(|session| async move { rows::list(&session, keys, query).await }).await
+        })
     }
-    fn update_webhook(&self, _: Arc<str>, _: WebhookChange) -> BoxFuture<'_, Result<Option<Webhook>>> {
-        stub()
+
+    fn update_webhook(&self, owner: Arc<str>, change: WebhookChange) -> BoxFuture<'_, Result<Option<Webhook>>> {
+        Box::pin(async move {
+            let (shared, owner, change) = (&*self.shared, &*owner, &change);
+            let work = |session: Arc<Session>| async move { config::update(shared, &session, owner, change).await };
+            let Some((webhook, due)) = shared.outbox.run(work).await? else { return Ok(None) };
+            self.told(due);
+            if webhook.state == WebhookState::Paused && change.state.is_some() {
+                bus::stop_elsewhere(shared, webhook.id).await?;
+            }
+            Ok(Some(webhook))
+        })
     }
-    fn delete_webhook(&self, _: Arc<str>, _: WebhookId) -> BoxFuture<'_, Result<bool>> {
-        stub()
+
+    fn delete_webhook(&self, owner: Arc<str>, id: WebhookId) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            let (shared, owner) = (&*self.shared, &*owner);
+            let work = |session: Arc<Session>| async move { config::delete(shared, &session, owner, id).await };
+            let removed = shared.outbox.run(work).await?;
+            if removed {
+                bus::stop_elsewhere(shared, id).await?;
+            }
+            Ok(removed)
+        })
     }
-    fn standing(&self, _: WebhookId) -> BoxFuture<'_, Result<Standing>> {
-        stub()
+
+    fn standing(&self, id: WebhookId) -> BoxFuture<'_, Result<Standing>> {
+        Box::pin(self.shared.readers.read(move |session| async move { rows::standing(&session, id).await }))
     }
-    fn deliveries(&self, _: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage>> {
-        stub()
+
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage>> {
+        Box::pin(async move {
+            let query = &query;
+            self.shared.readers.read(|session| async move { read::list(&session, query).await }).await
+        })
     }
-    fn redeliver(&self, _: Arc<str>, _: Redelivery) -> BoxFuture<'_, Result<Requeued>> {
-        stub()
+
+    fn redeliver(&self, owner: Arc<str>, wanted: Redelivery) -> BoxFuture<'_, Result<Requeued>> {
+        Box::pin(async move {
+            let (shared, owner, wanted) = (&*self.shared, &*owner, &wanted);
+            let work = |session: Arc<Session>| async move { requeue::redeliver(shared, &session, owner, wanted).await };
+            let (requeued, due) = shared.outbox.run(work).await?;
+            self.told(due);
+            Ok(requeued)
+        })
     }
 }
+
 impl Outbox for Postgres {
-    fn dispatch(&self, _: Round) -> BoxFuture<'_, Result<Claims>> {
-        stub()
+    fn dispatch(&self, round: Round) -> BoxFuture<'_, Result<Claims>> {
+        Box::pin(round::dispatch(&self.shared, round))
     }
-    fn contents(&self, _: Vec<Wanted>) -> BoxFuture<'_, Result<Vec<Option<Content>>>> {
-        stub()
+
+    fn contents(&self, wanted: Vec<Wanted>) -> BoxFuture<'_, Result<Vec<Option<Content>>>> {
+        Box::pin(async move {
+            let wanted = &wanted;
+            self.shared.readers.read(|session| async move { contents::contents(&session, wanted).await }).await
+        })
     }
+
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
-        stub()
+        Box::pin(self.shared.readers.read(|session| async move { read::backlog(&session).await }))
     }
-    fn purge_deliveries(&self, _: Option<i64>, _: i64, _: usize) -> BoxFuture<'_, Result<usize>> {
-        stub()
+
+    fn purge_deliveries(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<usize>> {
+        let shared = &*self.shared;
+        let work = move |session: Arc<Session>| async move { purge::purge(shared, &session, cutoff, now, batch).await };
+        Box::pin(shared.outbox.run(work))
     }
 }

@@ -5,22 +5,15 @@
 //! Only origins that have something to claim are looked at, in ranges of two indexes: by how origins stand, and
 //! first attempts and later ones apart. A range whose limit is used up is not looked at.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{
-    State, lanes,
-    origins::{self, Standing},
-    places::{self, Room},
-};
+use super::{State, lanes, origins, places as counted};
 use crate::{
     store::{
         Claim, Claims, Round, Ticket,
+        places::{self, Room, Standing, half, turns},
         sqlite::{Failure, webhooks::rows},
     },
     task::{DeliveryId, TaskId, Webhook},
@@ -63,7 +56,7 @@ struct Claiming<'a> {
 /// Claims as much as a round may take.
 pub fn claim(state: &mut State, sql: &Connection, round: &Round) -> Result<Claims, Failure> {
     let lease = millis(round.lease);
-    let room = Room::new(state, sql, round, lease)?;
+    let room = counted::room(state, sql, round, lease)?;
     let mut claiming = Claiming { state, sql, round, room, lease, webhooks: HashMap::new(), claims: Vec::new() };
     while claiming.pass()? {}
     let next = claiming.next()?;
@@ -190,7 +183,7 @@ impl Claiming<'_> {
         if self.claims.len() >= self.round.take {
             let unlimited =
                 Round { take: usize::MAX, results: Vec::new(), limits: self.round.limits.clone(), ..*self.round };
-            let room = Room::new(self.state, self.sql, &unlimited, self.lease)?;
+            let room = counted::room(self.state, self.sql, &unlimited, self.lease)?;
             if !origins_due(self.sql, &room, self.state)?.is_empty() {
                 return Ok(Some(now));
             }
@@ -223,7 +216,7 @@ fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result
     for standing in Standing::ALL {
         for (retry, oldest, newest, hot) in queries {
             let limit = room.of(standing, false, retry);
-            let half = half(state, limit);
+            let half = half(state.token, limit);
             if limit > half {
                 find(oldest, standing, limit - half)?;
             }
@@ -236,24 +229,7 @@ fn origins_due(sql: &Connection, room: &Room, state: &State) -> rusqlite::Result
             }
         }
     }
-    due.sort_unstable_by_key(|(due, origin, _): &(i64, i64, Standing)| (*due, *origin));
-    let mut seen = BTreeSet::new();
-    due.retain(|(_, origin, _)| seen.insert(*origin));
-    let (mut reached, mut found): (Vec<_>, Vec<_>) =
-        due.into_iter().map(|(_, origin, standing)| (origin, standing)).partition(|(_, it)| *it == Standing::Reached);
-    // The others have little room of their own; what they leave is for the oldest and the newest of these.
-    let left = room.all().saturating_sub(found.len());
-    if reached.len() > left {
-        let newest = half(state, left);
-        reached.drain(left - newest..reached.len() - newest);
-    }
-    found.append(&mut reached);
-    Ok(found)
-}
-
-/// Half of some places. A single one goes to the one half and to the other in turns, as claims are made.
-fn half(state: &State, places: usize) -> usize {
-    (places + usize::from(state.token % 2 == 0)) / 2
+    Ok(turns(due, room, state.token))
 }
 
 /// A lane that can be claimed.

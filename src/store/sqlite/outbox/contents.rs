@@ -5,15 +5,15 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
-    proto::a2a::{Task, TaskStatus, stream_response::Payload},
+    proto::a2a::Task,
     store::{
-        Content, Wanted, segment,
+        Content, Wanted, as_of, segment,
         sqlite::{
             Failure,
             read::{self, Header},
         },
     },
-    task::{self, Event},
+    task::Event,
 };
 
 const SEGMENT: &str = "SELECT first, data FROM segments WHERE task = ?1 AND last >= ?2 ORDER BY last LIMIT 1";
@@ -52,26 +52,12 @@ fn event(sql: &Connection, header: &Header, sequence: u64) -> Result<Option<Arc<
     Ok(events.into_iter().next().filter(|event| event.sequence == sequence))
 }
 
-/// The task as of an event: from the snapshot where that is not newer, else from the log.
+/// The task as of an event.
 fn fold(sql: &Connection, header: &Header, event: &Event) -> Result<Task, Failure> {
     let snapshot = read::snapshot(sql, header.key)?;
-    match snapshot {
-        Some((task, sequence)) if sequence <= event.sequence => {
-            let mut task = task;
-            for event in between(sql, header, sequence, event.sequence)? {
-                task::apply(&mut task, &event);
-            }
-            Ok(task)
-        }
-        Some((task, _)) if header.floor > 0 => Ok(Task { status: Some(status(sql, header, event)?), ..task }),
-        _ => {
-            let mut task = Task::default();
-            for event in between(sql, header, 0, event.sequence)? {
-                task::apply(&mut task, &event);
-            }
-            Ok(task)
-        }
-    }
+    let after = as_of::needed_after(snapshot.as_ref().map(|(_, sequence)| *sequence), event);
+    let between = between(sql, header, after, event.sequence)?;
+    Ok(as_of::fold(snapshot, header.floor, event, &between))
 }
 
 fn between(sql: &Connection, header: &Header, after: u64, to: u64) -> Result<Vec<Arc<Event>>, Failure> {
@@ -87,17 +73,6 @@ fn between(sql: &Connection, header: &Header, after: u64, to: u64) -> Result<Vec
     }
     events.retain(|event| event.sequence <= to);
     Ok(events)
-}
-
-/// The task's status as of an event, from what is left of the log.
-fn status(sql: &Connection, header: &Header, event: &Event) -> Result<TaskStatus, Failure> {
-    let left = between(sql, header, 0, event.sequence)?;
-    let mut task = Task::default();
-    for event in left.iter().filter(|event| !matches!(event.payload(), Payload::ArtifactUpdate(_))) {
-        task::apply(&mut task, event);
-    }
-    let bare = || TaskStatus { state: event.state.into(), message: None, timestamp: Some(event.timestamp()) };
-    Ok(task.status.unwrap_or_else(bare))
 }
 
 #[cfg(test)]

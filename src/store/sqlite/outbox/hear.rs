@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::{State, lanes, lanes::Receiver};
 use crate::{
-    store::{Identity, sqlite::webhooks::config::events_of},
+    store::{Identity, rules::events_of},
     task::{Event, Events},
 };
 

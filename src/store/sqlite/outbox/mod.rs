@@ -26,7 +26,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use self::hear::Ears;
-use crate::store::seal::Keys;
+use crate::store::{rules::TOLERANCE, seal::Keys};
 
 /// The column `deliveries.state`.
 pub const PENDING: i64 = 0;
@@ -110,8 +110,6 @@ impl State {
 
     /// Takes the time of a round. Some: the clock was set back, from this time.
     fn tell_time(&mut self, now: i64) -> Option<i64> {
-        /// Rounds of several dispatchers may overtake each other by this much, in milliseconds.
-        const TOLERANCE: i64 = 1000;
         let before = self.clock;
         let set_back = now < before.saturating_sub(TOLERANCE);
         self.clock = if set_back { now } else { now.max(before) };

@@ -5,41 +5,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{State, places};
-use crate::store::Limits;
-
-/// How an origin stands: each way has room of its own, so that none waits behind the dead but those that seem to be so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It was reached not long before the last attempt, or by it, and its circuit is closed.
-    Reached,
-    /// It was never tried.
-    New,
-    /// Any other.
-    Failing,
-}
-
-impl Standing {
-    pub const ALL: [Self; 3] = [Self::Reached, Self::New, Self::Failing];
-
-    /// The column `origins.standing`.
-    pub fn code(self) -> i64 {
-        match self {
-            Self::Reached => 0,
-            Self::New => 1,
-            Self::Failing => 2,
-        }
-    }
-}
-
-/// An origin that was reached within this many milliseconds is not held to be dead for an attempt that failed.
-const REACHED_LATELY: i64 = 600_000;
-
-/// That an origin was reached is written this many milliseconds after the time before, unless it says something new.
-const REACH_NOTED: i64 = 1000;
-
-/// What is claimed at once of an origin that was never tried: enough to learn that it lives, and little if it does not.
-const AT_FIRST: usize = 4;
+use super::State;
+use crate::store::{
+    Limits,
+    places::{HOT, Standing, left_of_origin, most_of_origin},
+    rules::{REACH_NOTED, REACHED_LATELY, SLOW_OF_ORIGIN, opens_for},
+};
 
 /// When the next lane of origin `?1` can be claimed, which has room: two seeks.
 const REFRESH: &str = "UPDATE origins SET full = 0,
@@ -50,10 +21,6 @@ const REFRESH: &str = "UPDATE origins SET full = 0,
      WHERE key = ?1";
 
 const FULL: &str = "UPDATE origins SET full = 1, fresh = NULL, retry = NULL WHERE key = ?1";
-
-/// An attempt that takes longer than this many milliseconds takes the places of four: a receiver that is quick may have
-/// more under way at once than one that is slow.
-const SLOW: i64 = 1000;
 
 /// Whether the circuit of origin `?1` is open, whether anything may be claimed at `?2`, and how many places are taken:
 /// four by each claim that ends at `?3` or before.
@@ -129,21 +96,16 @@ pub fn room(
     now: i64,
     lease: i64,
 ) -> rusqlite::Result<Option<Room>> {
-    let slow = now.saturating_add(lease).saturating_sub(SLOW);
-    let most = if standing == Standing::New { limits.per_origin.min(AT_FIRST) } else { limits.per_origin };
+    let slow = now.saturating_add(lease).saturating_sub(SLOW_OF_ORIGIN);
+    let most = most_of_origin(limits, standing);
     let found: Option<(bool, Room)> = sql
         .prepare_cached(ROOM)?
-        .query_row([key, now, slow, now.saturating_sub(places::HOT)], |row| {
+        .query_row([key, now, slow, now.saturating_sub(HOT)], |row| {
             let open = row.get(0)?;
-            Ok((row.get(1)?, Room { left: left(most, open, row.get(2)?), open, hot: row.get(3)? }))
+            Ok((row.get(1)?, Room { left: left_of_origin(most, open, row.get(2)?), open, hot: row.get(3)? }))
         })
         .optional()?;
     Ok(found.filter(|(now, _)| *now).map(|(_, room)| room))
-}
-
-fn left(most: usize, open: bool, taken: usize) -> usize {
-    let most = if open { 1 } else { most };
-    most.saturating_sub(taken)
 }
 
 /// After claims of it changed. Slow ones are not told apart, nor new origins: a round that wants something of it does
@@ -152,7 +114,7 @@ pub fn measure(sql: &Connection, key: i64, limits: &Limits) -> rusqlite::Result<
     let found: Option<(bool, usize)> =
         sql.prepare_cached(ROOM)?.query_row([key, 0, i64::MIN, 0], |row| Ok((row.get(0)?, row.get(2)?))).optional()?;
     let Some((open, taken)) = found else { return Ok(()) };
-    if left(limits.per_origin, open, taken) > 0 {
+    if left_of_origin(limits.per_origin, open, taken) > 0 {
         return fill(sql, key, false);
     }
     fill(sql, key, true)
@@ -193,9 +155,7 @@ pub fn note(
         .execute([key, now, REACH_NOTED])?;
         return Ok(());
     }
-    let millis = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
-    let longest = millis(limits.circuit_open_max).min(i64::MAX / 4);
-    let noted: Option<(u32, i64)> = sql
+    let noted: Option<(i64, i64)> = sql
         .prepare_cached(
             "UPDATE origins SET failures = failures + (blamed < ?3), blamed = iif(blamed < ?3, ?4, blamed),
                     standing = iif(open_for = 0 AND reached_at >= ?2, 0, 2)
@@ -205,13 +165,8 @@ pub fn note(
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    let open_for = match noted {
-        // Failures of attempts that were under way when it opened say nothing new.
-        Some((_, open_for)) if open_for > 0 && ended.probe => open_for.saturating_mul(2),
-        Some((failures, 0)) if failures >= limits.circuit_failures.max(1) => millis(limits.circuit_open),
-        _ => return Ok(()),
-    };
-    let open_for = open_for.min(longest);
+    let opens = noted.and_then(|(failures, open_for)| opens_for(limits, failures, open_for, ended.probe));
+    let Some(open_for) = opens else { return Ok(()) };
     sql.prepare_cached("UPDATE origins SET standing = 2, open_for = ?2, open_until = ?3 WHERE key = ?1")?.execute([
         key,
         open_for,

@@ -6,16 +6,11 @@ use super::{lanes, origins};
 use crate::{
     store::{
         Identity,
+        rules::{OF_NO_TASK_KEPT, REMOVED_AT_ONCE},
         sqlite::{read, webhooks::config},
     },
     task::TaskId,
 };
-
-/// Deliveries that removing a webhook takes along at once.
-const AT_ONCE: usize = 1000;
-
-/// Webhooks of tasks that never were are kept for this many milliseconds, 30 days, where deliveries are for ever.
-const OF_NO_TASK_KEPT: i64 = 30 * 86_400_000;
 
 /// The oldest that were delivered or given up before `?1`.
 const SETTLED: &str = "SELECT key FROM deliveries WHERE settled < ?1 ORDER BY settled LIMIT ?2";
@@ -91,7 +86,7 @@ fn abandoned(sql: &Connection, cutoff: i64, batch: usize) -> rusqlite::Result<us
 
 /// Notes that a webhook is gone, and removes what is done at once of its deliveries.
 pub fn begin_removal(sql: &Connection, webhook: i64) -> rusqlite::Result<()> {
-    if remove(sql, OF_WEBHOOK, params![webhook, AT_ONCE])? >= AT_ONCE {
+    if remove(sql, OF_WEBHOOK, params![webhook, REMOVED_AT_ONCE])? >= REMOVED_AT_ONCE {
         sql.prepare_cached("INSERT OR IGNORE INTO removed (webhook) VALUES (?1)")?.execute([webhook])?;
     }
     Ok(())

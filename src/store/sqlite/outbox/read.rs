@@ -2,17 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, types::Value as Sql};
 
-use super::{DELIVERED, FAILED, PENDING, lanes, record::KEPT_ATTEMPTS};
+use super::{DELIVERED, FAILED, PENDING, lanes};
 use crate::{
-    store::{Attempt, Backlog, Delivery, DeliveryPage, DeliveryQuery, DeliveryState, sqlite::Failure},
+    store::{
+        Attempt, Backlog, Delivery, DeliveryPage, DeliveryQuery, DeliveryState,
+        rules::{BACKLOG_COUNTED, KEPT_ATTEMPTS, LIST_LOOKED_AT},
+        sqlite::Failure,
+    },
     task::{DeliveryId, TaskId, WebhookId},
 };
-
-/// Rows that one page looks at: a page of few matches among many others is short, and the next one goes on there.
-const LOOKED_AT: usize = 10_000;
-
-/// How much is counted for metrics.
-const COUNTED: i64 = 1_000_000;
 
 const BACKLOG_PENDING: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 0 LIMIT ?1)";
 const BACKLOG_FAILED: &str = "SELECT count(*) FROM deliveries WHERE state = 2";
@@ -122,7 +120,7 @@ pub fn list(sql: &Connection, query: &DeliveryQuery) -> Result<DeliveryPage, Fai
     while let Some(row) = rows.next()? {
         let delivery = Found::read(row)?;
         // There is something behind a full page or a long look.
-        if found.len() >= query.limit || looked_at >= LOOKED_AT {
+        if found.len() >= query.limit || looked_at >= LIST_LOOKED_AT {
             next = last;
             break;
         }
@@ -184,7 +182,7 @@ pub fn backlog(sql: &Connection) -> Result<Backlog, Failure> {
         one(&statement, &[])
     };
     Ok(Backlog {
-        pending: one(BACKLOG_PENDING, &[COUNTED])?.saturating_sub(left(PENDING)?),
+        pending: one(BACKLOG_PENDING, &[BACKLOG_COUNTED])?.saturating_sub(left(PENDING)?),
         oldest: sql.prepare_cached(BACKLOG_OLDEST)?.query_row([], |row| row.get(0))?,
         failed: one(BACKLOG_FAILED, &[])?.saturating_sub(left(FAILED)?),
         open_circuits: one(BACKLOG_OPEN, &[])?,

@@ -4,18 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{DELIVERED, FAILED, PENDING, State, lanes::Claimed, origins, origins::Ended, round::Changes};
 use crate::{
-    store::{Attempt, Attempted, Limits, Verdict, sqlite::webhooks::config},
+    store::{
+        Attempt, Attempted, Limits, Verdict,
+        rules::{KEPT_ATTEMPTS, RECONSIDERED, SUCCESS_NOTED},
+        sqlite::webhooks::config,
+    },
     task::WebhookState,
 };
-
-/// Attempts that are kept of a delivery: the newest.
-pub const KEPT_ATTEMPTS: u32 = 20;
-
-/// A success is written this many milliseconds after the one before, unless it ends a failure.
-const SUCCESS_NOTED: i64 = 5000;
-
-/// An attempt of a webhook that was to be disabled, and is not, is repeated after this many milliseconds.
-const RECONSIDERED: i64 = 10_000;
 
 /// Records one result. False: its claim was lost.
 pub fn record(

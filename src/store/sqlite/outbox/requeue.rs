@@ -4,13 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{PENDING, State, lanes, lanes::Receiver, origins};
 use crate::{
-    store::{Redelivery, Requeued, sqlite::Failure},
+    store::{
+        Redelivery, Requeued,
+        rules::{REQUEUE_LOOKED_AT, REQUEUED_AT_ONCE},
+        sqlite::Failure,
+    },
     task::{DeliveryId, WebhookId},
 };
-
-/// Deliveries that are looked at, and made due, in one piece.
-const LOOKED_AT: usize = 2000;
-const MADE_DUE: u64 = 500;
 
 const OF_WEBHOOK: &str = "SELECT key, task, sequence, state, created FROM deliveries
      WHERE webhook = ?1 AND key > ?2 ORDER BY key LIMIT ?3";
@@ -26,7 +26,7 @@ pub fn redeliver(state: &mut State, sql: &Connection, owner: &str, wanted: &Rede
             let query = if *failed_only { FAILED_OF_WEBHOOK } else { OF_WEBHOOK };
             let mut found = sql.prepare_cached(query)?;
             let found = found
-                .query_map(params![receiver.webhook, after, LOOKED_AT], Found::read)?
+                .query_map(params![receiver.webhook, after, REQUEUE_LOOKED_AT], Found::read)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let mut requeued = Requeued::default();
             for (index, delivery) in found.iter().enumerate() {
@@ -35,7 +35,7 @@ pub fn redeliver(state: &mut State, sql: &Connection, owner: &str, wanted: &Rede
                     requeued.count += 1;
                 }
                 let last = index + 1 == found.len();
-                if requeued.count >= MADE_DUE && !last || last && found.len() == LOOKED_AT {
+                if requeued.count >= REQUEUED_AT_ONCE && !last || last && found.len() == REQUEUE_LOOKED_AT {
                     requeued.next = Some(delivery.key);
                     break;
                 }

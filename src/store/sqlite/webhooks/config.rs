@@ -4,20 +4,18 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{self, Stored};
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
     store::{
         WebhookChange, Which,
+        rules::{self, OF_NO_TASK, events_code, state_code},
         sqlite::{
             Failure,
             outbox::{State, lanes, lanes::Receiver, origins, purge},
             read,
         },
     },
-    task::{Events, TaskId, Webhook, WebhookId, WebhookState},
+    task::{TaskId, Webhook, WebhookId, WebhookState},
 };
-
-/// The most webhooks that an owner may have of tasks that do not exist.
-const OF_NO_TASK: usize = 1000;
 
 const TASK: &str = "SELECT key FROM tasks WHERE id = ?1 AND owner = ?2";
 const MARK: &str = "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks
@@ -29,33 +27,6 @@ const COUNT_OF_AGENT: &str =
 const COUNT_OF_TASK: &str = "SELECT count(*) FROM webhooks WHERE owner = ?1 AND task = ?2 AND task <> ''";
 const COUNT_OF_NO_TASK: &str = "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_no_task
      WHERE owner = ?1 AND task <> '' AND task_key IS NULL";
-
-/// How a state is stored. Deliveries are written up to 1, and sent at 0.
-pub fn state_code(state: WebhookState) -> i64 {
-    match state {
-        WebhookState::Enabled => 0,
-        WebhookState::Paused => 1,
-        WebhookState::Gone => 2,
-        WebhookState::Failing => 3,
-    }
-}
-
-pub fn state_of(code: i64) -> WebhookState {
-    match code {
-        0 => WebhookState::Enabled,
-        1 => WebhookState::Paused,
-        2 => WebhookState::Gone,
-        _ => WebhookState::Failing,
-    }
-}
-
-pub fn events_code(events: Events) -> i64 {
-    i64::from(events.status) | i64::from(events.artifacts) << 1 | i64::from(events.messages) << 2
-}
-
-pub fn events_of(code: i64) -> Events {
-    Events { status: code & 1 != 0, artifacts: code & 2 != 0, messages: code & 4 != 0 }
-}
 
 /// See `Webhooks::put_webhook`.
 pub fn put(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
@@ -76,7 +47,7 @@ pub fn put(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Web
 /// marked as having some.
 pub fn put_first(state: &State, sql: &Connection, task: i64, webhooks: &[Webhook]) -> Result<(), Failure> {
     if webhooks.len() > state.per_task {
-        return Err(limit(state.per_task, format_args!("a task")));
+        return Err(rules::limit(state.per_task, "a task").into());
     }
     for webhook in webhooks {
         check_named(webhook)?;
@@ -153,22 +124,17 @@ fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Op
     let place: &str = if task.is_empty() { agent } else { task };
     let count: usize = statement.query_row([owner, place], |row| row.get(0))?;
     if count >= state.per_task {
-        let of = if task.is_empty() { "agent" } else { "task" };
-        return Err(limit(state.per_task, format_args!("a {of}")));
+        let of = if task.is_empty() { "an agent" } else { "a task" };
+        return Err(rules::limit(state.per_task, of).into());
     }
     if task.is_empty() || task_key.is_some() {
         return Ok(());
     }
     let count: usize = sql.prepare_cached(COUNT_OF_NO_TASK)?.query_row([&**owner], |row| row.get(0))?;
     if count >= OF_NO_TASK {
-        return Err(limit(OF_NO_TASK, format_args!("tasks that do not exist")));
+        return Err(rules::limit(OF_NO_TASK, "tasks that do not exist").into());
     }
     Ok(())
-}
-
-fn limit(most: usize, of: std::fmt::Arguments<'_>) -> Failure {
-    let message = format!("there are {most} webhooks of {of} already, as many as there may be: delete one first");
-    Error::new(ErrorKind::WebhookLimit, message).with("limit", most).into()
 }
 
 fn replace(state: &mut State, sql: &Connection, existing: Stored, webhook: &Webhook) -> Result<Webhook, Failure> {

@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, types::Value as Sql};
 
-use super::config::{events_of, state_of};
 use crate::{
     error::Error,
     store::{
         Standing, WebhookPage, WebhookQuery, Which,
+        rules::{COUNTED, events_of, state_of},
         seal::Keys,
         sqlite::{Failure, read},
     },
@@ -18,9 +18,6 @@ const SELECT: &str = "SELECT w.key, w.origin, w.id, w.owner, w.agent, w.task, w.
             w.payload, w.events, w.secrets, w.state, w.created, w.updated, w.failing_since, w.last_success,
             w.last_failure, w.last_error
      FROM webhooks AS w CROSS JOIN origins AS o ON o.key = w.origin";
-
-/// The most that is counted of what waits and what was given up.
-const COUNTED: i64 = 10_000;
 
 /// A webhook and where it lies.
 pub struct Stored {
