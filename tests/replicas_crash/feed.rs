@@ -78,7 +78,8 @@ async fn follow(
             match timeout(PATIENCE, stream.message()).await {
                 Ok(Ok(Some(response))) => {
                     cursor = response.cursor;
-                    let event = response.event.unwrap();
+                    // A position alone says that there is nothing of interest before it.
+                    let Some(event) = response.event else { continue };
                     if state(&event).is_some_and(is_settled) {
                         ended.insert(event.task_id.clone());
                     }
