@@ -42,6 +42,17 @@ pub fn server() -> Option<&'static Server> {
     SERVER.get_or_init(|| Server::start(&["fsync=off", "full_page_writes=off"])).as_ref()
 }
 
+/// Settings of a gateway whose data are in a directory, for tests that run over either database: with
+/// `A2A_TEST_STORE=postgres` it has a PostgreSQL database of its own, the same again for the same directory.
+pub fn settings(dir: &Path) -> Vec<(&'static str, String)> {
+    if std::env::var_os("A2A_TEST_STORE").is_none_or(|store| store != "postgres") {
+        return Vec::new();
+    }
+    let server = server().expect("A2A_TEST_STORE=postgres needs PostgreSQL's server: apt-get install postgresql");
+    // What a killed one worked on is to be taken over soon.
+    vec![("store.database", server.database_of(dir)), ("store.lease", "1s".to_owned())]
+}
+
 /// A server.
 pub struct Server {
     folder: PathBuf,
@@ -99,6 +110,30 @@ impl Server {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let client = self.client("postgres").await;
         client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        self.url(&name)
+    }
+
+    /// The database of a directory, made when there is none yet; its URL.
+    fn database_of(&self, dir: &Path) -> String {
+        fs::create_dir_all(dir).unwrap();
+        let note = dir.join("database");
+        if let Ok(name) = fs::read_to_string(&note) {
+            return self.url(&name);
+        }
+        let name = format!("of_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut made = program(&self.programs.join("createdb"), &self.folder);
+        made.arg("-h").arg(&self.folder).args(["-U", "postgres", &name]).stdin(Stdio::null());
+        let until = std::time::Instant::now() + LIMIT;
+        loop {
+            let made = made.output().unwrap();
+            if made.status.success() {
+                break;
+            }
+            // It may not take connections yet.
+            assert!(std::time::Instant::now() < until, "createdb: {}", String::from_utf8_lossy(&made.stderr));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        fs::write(note, &name).unwrap();
         self.url(&name)
     }
 

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+#[path = "../database/mod.rs"]
+mod database;
 pub mod grpc;
 pub mod grpc_v03;
 pub mod json;
@@ -57,7 +59,9 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().to_str().unwrap();
         let always = [("server.listen", "127.0.0.1:0"), ("store.data_dir", data_dir)];
-        let flags = always.iter().chain(settings);
+        let stored = database::settings(dir.path());
+        let stored: Vec<_> = stored.iter().map(|(key, value)| (*key, &**value)).collect();
+        let flags = always.iter().chain(&stored).chain(settings);
         let flags = flags.map(|(key, value)| Flag { name: "--set".into(), key: (*key).into(), value: (*value).into() });
         let config = Config::load(&Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -168,7 +172,8 @@ pub fn read_settings(settings: &str, dir: &Path) -> Result<Config, Problems> {
     let file = dir.join("gateway.toml");
     std::fs::write(&file, settings).unwrap();
     let flag = |key: &str, value: &str| Flag { name: "--set".into(), key: key.into(), value: value.into() };
-    let flags = vec![flag("server.listen", "127.0.0.1:0"), flag("store.data_dir", dir.to_str().unwrap())];
+    let mut flags = vec![flag("server.listen", "127.0.0.1:0"), flag("store.data_dir", dir.to_str().unwrap())];
+    flags.extend(database::settings(dir).iter().map(|(key, value)| flag(key, value)));
     Config::load(&Sources { file: Some(file), flags, ..Sources::default() })
 }
 

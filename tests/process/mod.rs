@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[path = "../database/mod.rs"]
+mod database;
+
 use std::{
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
@@ -178,6 +181,9 @@ impl Gateway {
     pub fn start_at(listen: &str, dir: &Path, arguments: &[&str]) -> Self {
         let data_dir = dir.to_str().unwrap();
         let mut command = command(&["serve", "--listen", listen, "--data-dir", data_dir]);
+        for (key, value) in database::settings(dir) {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
         Self::spawn(command.args(arguments), dir)
     }
 

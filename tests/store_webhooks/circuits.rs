@@ -14,9 +14,9 @@ async fn crowd(rig: &Rig, count: usize) {
     }
 }
 
-#[tokio::test]
-async fn an_origin_that_is_not_reached_gets_single_probes_until_it_is() {
-    let rig = Rig::new();
+contract!(an_origin_that_is_not_reached_gets_single_probes_until_it_is);
+async fn an_origin_that_is_not_reached_gets_single_probes_until_it_is(kind: Kind) {
+    let rig = Rig::new(kind).await;
     crowd(&rig, 12).await;
     let first = rig.claim(2000).await;
     assert_eq!(first.len(), 4, "a few until it is known");
@@ -54,9 +54,9 @@ async fn an_origin_that_is_not_reached_gets_single_probes_until_it_is() {
     assert_eq!(rig.store.backlog().await.unwrap().open_circuits, 0);
 }
 
-#[tokio::test]
-async fn failures_in_a_row_open_a_circuit_and_answers_begin_anew() {
-    let rig = Rig::new();
+contract!(failures_in_a_row_open_a_circuit_and_answers_begin_anew);
+async fn failures_in_a_row_open_a_circuit_and_answers_begin_anew(kind: Kind) {
+    let rig = Rig::new(kind).await;
     crowd(&rig, 1).await;
     let mut claims = rig.claim(2000).await;
     for reached in [false, false, true, false, false] {
@@ -72,9 +72,9 @@ async fn failures_in_a_row_open_a_circuit_and_answers_begin_anew() {
     assert_eq!(rig.claim(3000).await.len(), 1);
 }
 
-#[tokio::test]
-async fn dead_origins_leave_room_for_live_ones() {
-    let rig = Rig::new();
+contract!(dead_origins_leave_room_for_live_ones);
+async fn dead_origins_leave_room_for_live_ones(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let limits = Limits { total: 8, retries: 4, unproven: 4, ..limits() };
     let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
     let live = identity("me", "a");
@@ -118,9 +118,9 @@ async fn crowded(rig: &Rig, limits: &Limits) -> Arc<Identity> {
     live
 }
 
-#[tokio::test]
-async fn neither_a_new_origin_nor_one_that_stumbles_waits_behind_dead_ones() {
-    let rig = Rig::new();
+contract!(neither_a_new_origin_nor_one_that_stumbles_waits_behind_dead_ones);
+async fn neither_a_new_origin_nor_one_that_stumbles_waits_behind_dead_ones(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
     let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
     let live = crowded(&rig, &limits).await;
@@ -145,10 +145,10 @@ async fn neither_a_new_origin_nor_one_that_stumbles_waits_behind_dead_ones() {
     assert!(rig.dispatch(go(5000, Vec::new())).await.claims.is_empty());
 }
 
-#[tokio::test]
-async fn an_origin_that_was_reached_long_ago_is_tried_at_once_and_dead_once_that_fails() {
+contract!(an_origin_that_was_reached_long_ago_is_tried_at_once_and_dead_once_that_fails);
+async fn an_origin_that_was_reached_long_ago_is_tried_at_once_and_dead_once_that_fails(kind: Kind) {
     const LONG: i64 = 600_001;
-    let rig = Rig::new();
+    let rig = Rig::new(kind).await;
     let limits = Limits { total: 8, retries: 8, unproven: 4, ..limits() };
     let go = |now, results| Round { results, limits: limits.clone(), ..round(now) };
     let lease = Duration::from_secs(3600);

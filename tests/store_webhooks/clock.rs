@@ -10,9 +10,9 @@ async fn retried_at(rig: &Rig, host: &str, now: i64, due: i64) {
     rig.record(now, all(&claims, &Verdict::Retry(due))).await;
 }
 
-#[tokio::test]
-async fn a_restart_keeps_everything_and_ends_claims() {
-    let rig = Rig::new();
+contract!(a_restart_keeps_everything_and_ends_claims);
+async fn a_restart_keeps_everything_and_ends_claims(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let limits = Limits { per_origin: 1, ..limits() };
     let hook = webhook(&task, "one");
@@ -38,11 +38,11 @@ async fn a_restart_keeps_everything_and_ends_claims() {
     assert!(rig.claim(2004).await.iter().any(|claim| claim.delivery.task == other.id));
 }
 
-#[tokio::test]
-async fn a_clock_set_back_brings_what_waits_forward_by_as_much() {
+contract!(a_clock_set_back_brings_what_waits_forward_by_as_much);
+async fn a_clock_set_back_brings_what_waits_forward_by_as_much(kind: Kind) {
     const HOUR: i64 = 3_600_000;
     for restart in [false, true] {
-        let rig = Rig::new();
+        let rig = Rig::new(kind).await;
         let now = 100 * HOUR;
         retried_at(&rig, "one", now, now + 10_000).await;
         let open: Vec<_> = [1, 2, 3].into();
@@ -78,19 +78,19 @@ async fn a_clock_set_back_brings_what_waits_forward_by_as_much() {
     }
 }
 
-#[tokio::test]
-async fn rounds_that_overtake_each_other_move_nothing() {
-    let rig = Rig::new();
+contract!(rounds_that_overtake_each_other_move_nothing);
+async fn rounds_that_overtake_each_other_move_nothing(kind: Kind) {
+    let rig = Rig::new(kind).await;
     retried_at(&rig, "one", 10_000, 12_000).await;
     let round = rig.dispatch(round(9_500)).await;
     assert_eq!((round.claims.len(), round.next), (0, Some(12_000)));
     assert_eq!(rig.claim(12_000).await.len(), 1);
 }
 
-#[tokio::test]
-async fn claims_hold_as_much_longer_as_the_clock_was_set_forward() {
+contract!(claims_hold_as_much_longer_as_the_clock_was_set_forward);
+async fn claims_hold_as_much_longer_as_the_clock_was_set_forward(kind: Kind) {
     const DAY: i64 = 86_400_000;
-    let rig = Rig::new();
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     let claims = rig.claim(2000).await;
@@ -104,9 +104,9 @@ async fn claims_hold_as_much_longer_as_the_clock_was_set_forward() {
     assert_eq!(rig.record(2000 + LEASE + DAY, all(&claims, &Verdict::Delivered)).await.refused, 1);
 }
 
-#[tokio::test]
-async fn a_clock_set_back_by_less_than_nothing_happened_for_counts_too() {
-    let rig = Rig::new();
+contract!(a_clock_set_back_by_less_than_nothing_happened_for_counts_too);
+async fn a_clock_set_back_by_less_than_nothing_happened_for_counts_too(kind: Kind) {
+    let rig = Rig::new(kind).await;
     retried_at(&rig, "one", 10_000, 7_200_000).await;
     // An hour passed without a round, then the clock was set back by half an hour.
     let back = Round { jumped: -1_800_000, ..round(1_810_000) };

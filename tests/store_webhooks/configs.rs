@@ -5,7 +5,7 @@ use a2a_gateway::{
     store::{WebhookQuery, Which},
 };
 
-use super::*;
+use super::{rig::Place, *};
 
 async fn list(rig: &Rig, query: WebhookQuery) -> Vec<String> {
     let mut names = Vec::new();
@@ -21,9 +21,9 @@ async fn list(rig: &Rig, query: WebhookQuery) -> Vec<String> {
     }
 }
 
-#[tokio::test]
-async fn what_is_stored_is_read_back_until_it_is_removed() {
-    let rig = Rig::new();
+contract!(what_is_stored_is_read_back_until_it_is_removed);
+async fn what_is_stored_is_read_back_until_it_is_removed(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let mut hook = Webhook {
         payload: Dialect::Praison,
@@ -71,9 +71,9 @@ async fn what_is_stored_is_read_back_until_it_is_removed() {
     assert_eq!(find("me", Which::Id(hook.id)).await, None);
 }
 
-#[tokio::test]
-async fn lists_are_the_owners_oldest_first_filtered_and_paged() {
-    let rig = Rig::new();
+contract!(lists_are_the_owners_oldest_first_filtered_and_paged);
+async fn lists_are_the_owners_oldest_first_filtered_and_paged(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let name = |name: &str, hook: Webhook| Webhook { name: name.into(), ..hook };
     for hook in [
@@ -97,10 +97,10 @@ async fn lists_are_the_owners_oldest_first_filtered_and_paged() {
     assert_eq!(list(&rig, WebhookQuery { payload: Some(Dialect::V03), ..mine }).await, ["4"]);
 }
 
-#[tokio::test]
-async fn limits_are_per_place_and_name_the_remedy() {
+contract!(limits_are_per_place_and_name_the_remedy);
+async fn limits_are_per_place_and_name_the_remedy(kind: Kind) {
     const DAYS: i64 = 30 * 86_400_000;
-    let rig = Rig::with(|settings| SqliteSettings { webhooks_per_task: 2, ..settings });
+    let rig = Rig::with(kind, Options { per_task: 2, ..Options::default() }).await;
     let task = rig.task().await;
     let none = |n: usize| Webhook { task: format!("none-{n}"), agent: "".into(), ..webhook(&task, "h") };
     for make in [&(|| webhook(&task, "h")) as &dyn Fn() -> Webhook, &|| of_agent("me", "a", "h"), &|| none(0)] {
@@ -130,9 +130,9 @@ async fn limits_are_per_place_and_name_the_remedy() {
     put(1000).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_changed_url_is_tried_at_once_and_answers_of_the_old_one_decide_nothing() {
-    let rig = Rig::new();
+contract!(a_changed_url_is_tried_at_once_and_answers_of_the_old_one_decide_nothing);
+async fn a_changed_url_is_tried_at_once_and_answers_of_the_old_one_decide_nothing(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let hook = rig.webhook(&task, "old").await;
     rig.say(&task, 1, &["status", "status"]).await;
@@ -154,14 +154,14 @@ async fn a_changed_url_is_tried_at_once_and_answers_of_the_old_one_decide_nothin
     let claims = rig.dispatch(Round { results, ..round(2003) }).await.claims;
     assert_eq!((claims[0].webhook.url.as_str(), claims[0].delivery.sequence), ("https://newest/in", 2));
     assert_eq!(rig.reload(&hook).await.state, WebhookState::Enabled);
-    assert_eq!(rows(rig.dir.path(), "origins"), 1, "origins that nobody uses are forgotten");
+    assert_eq!(rig.rows("origins").await, 1, "origins that nobody uses are forgotten");
     rig.record(2004, all(&claims, &Verdict::Delivered)).await;
     assert_eq!(sequences(&rig.claim(2005).await), [3]);
 }
 
-#[tokio::test]
-async fn removing_or_pausing_a_webhook_ends_its_claims() {
-    let rig = Rig::new();
+contract!(removing_or_pausing_a_webhook_ends_its_claims);
+async fn removing_or_pausing_a_webhook_ends_its_claims(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let limits = Limits { per_origin: 1, ..limits() };
     let hook = rig.webhook(&task, "h").await;
@@ -185,41 +185,50 @@ async fn removing_or_pausing_a_webhook_ends_its_claims() {
 }
 
 /// Origins with how many webhooks each says that it has, and has.
-fn origins(rig: &Rig) -> Vec<(String, i64, i64)> {
-    let sql = rusqlite::Connection::open(rig.dir.path().join("gateway.db")).unwrap();
-    let mut origins = sql
-        .prepare(
-            "SELECT name, webhooks, (SELECT count(*) FROM webhooks WHERE origin = origins.key) FROM origins ORDER BY name",
-        )
-        .unwrap();
-    let rows = origins.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-    rows.map(Result::unwrap).collect()
+async fn origins(rig: &Rig) -> Vec<(String, i64, i64)> {
+    match &rig.place {
+        Place::Sqlite(dir) => {
+            let sql = rusqlite::Connection::open(dir.path().join("gateway.db")).unwrap();
+            let count = "(SELECT count(*) FROM webhooks WHERE origin = origins.key)";
+            let query = format!("SELECT name, webhooks, {count} FROM origins ORDER BY name");
+            let mut origins = sql.prepare(&query).unwrap();
+            let rows = origins.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        }
+        // It does not say how many it has.
+        Place::Postgres(url) => {
+            let count = "(SELECT count(*) FROM webhooks WHERE origin = origins.name)";
+            let query = format!("SELECT name, {count} FROM origins ORDER BY name");
+            let rows = database::connect(url).await.query(&query, &[]).await.unwrap();
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(1))).collect()
+        }
+    }
 }
 
-#[tokio::test]
-async fn an_origin_stays_as_long_as_it_has_webhooks() {
-    let rig = Rig::new();
-    let has = |expected: &[(&str, i64)]| {
+contract!(an_origin_stays_as_long_as_it_has_webhooks);
+async fn an_origin_stays_as_long_as_it_has_webhooks(kind: Kind) {
+    let rig = Rig::new(kind).await;
+    let has = async |expected: &[(&str, i64)]| {
         let expected: Vec<_> =
             expected.iter().map(|(host, count)| (format!("https://{host}:443"), *count, *count)).collect();
-        assert_eq!(origins(&rig), expected);
+        assert_eq!(origins(&rig).await, expected);
     };
     let brought = identity("me", "a");
     let two = vec![webhook(&brought, "one"), webhook(&brought, "two")];
     rig.create(&brought, two.clone()).await.unwrap();
     let task = rig.task().await;
     let hook = rig.webhook(&task, "one").await;
-    has(&[("one", 2), ("two", 1)]);
+    has(&[("one", 2), ("two", 1)]).await;
     // Put again, at the same origin and at another.
     rig.store.put_webhook(hook.clone()).await.unwrap();
-    has(&[("one", 2), ("two", 1)]);
+    has(&[("one", 2), ("two", 1)]).await;
     let elsewhere = Webhook { name: hook.name.clone(), ..webhook(&task, "two") };
     rig.store.put_webhook(elsewhere).await.unwrap();
-    has(&[("one", 1), ("two", 2)]);
+    has(&[("one", 1), ("two", 2)]).await;
     let target = Some(("https://three/in".to_owned(), "https://three:443".to_owned()));
     let change = WebhookChange { target, ..change(&two[1]) };
     rig.store.update_webhook("me".into(), change).await.unwrap();
-    has(&[("one", 1), ("three", 1), ("two", 1)]);
+    has(&[("one", 1), ("three", 1), ("two", 1)]).await;
     assert!(rig.store.delete_webhook("me".into(), two[0].id).await.unwrap());
-    has(&[("three", 1), ("two", 1)]);
+    has(&[("three", 1), ("two", 1)]).await;
 }

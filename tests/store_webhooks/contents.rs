@@ -22,9 +22,9 @@ fn folded(task: &Identity, kinds: &[&str]) -> Task {
     all
 }
 
-#[tokio::test]
-async fn events_and_the_task_as_of_them_are_read_whatever_was_folded_since() {
-    let rig = Rig::new();
+contract!(events_and_the_task_as_of_them_are_read_whatever_was_folded_since);
+async fn events_and_the_task_as_of_them_are_read_whatever_was_folded_since(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let kinds = ["status", "artifact", "artifact", "message", "status", "artifact", "done"];
     rig.say(&task, 1, &kinds[..2]).await;
@@ -48,9 +48,9 @@ async fn events_and_the_task_as_of_them_are_read_whatever_was_folded_since() {
     assert_eq!(found, [None, Some(2), None, None]);
 }
 
-#[tokio::test]
-async fn where_the_log_was_trimmed_the_status_is_still_that_of_the_event() {
-    let rig = Rig::new();
+contract!(where_the_log_was_trimmed_the_status_is_still_that_of_the_event);
+async fn where_the_log_was_trimmed_the_status_is_still_that_of_the_event(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let kinds = ["status", "artifact", "status", "artifact", "done"];
     for (after, kind) in (1..).zip(&kinds[..4]) {
@@ -70,13 +70,14 @@ async fn where_the_log_was_trimmed_the_status_is_still_that_of_the_event() {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_read_does_not_keep_back_the_others() {
-    let rig = Rig::new();
+contract!(what_cannot_be_read_does_not_keep_back_the_others);
+async fn what_cannot_be_read_does_not_keep_back_the_others(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let (damaged, odd, whole) = (rig.task().await, rig.task().await, rig.task().await);
-    let table = rig.dir.path();
-    meddle(table, "UPDATE segments SET data = x'ff' WHERE position = (SELECT min(position) FROM segments)");
-    meddle(table, "UPDATE segments SET first = -1 WHERE task = 2");
+    let damage = if kind == Kind::Sqlite { "x'ff'" } else { "'\\xff'" };
+    let first = "position = (SELECT min(position) FROM segments)";
+    rig.meddle(&format!("UPDATE segments SET data = {damage} WHERE {first}")).await;
+    rig.meddle("UPDATE segments SET first = -1 WHERE task = 2").await;
     let wanted = [&damaged, &odd, &whole].map(|task| Wanted { task: task.id, sequence: 1, fold: true });
     let found = rig.store.contents(wanted.into()).await.unwrap();
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true]);

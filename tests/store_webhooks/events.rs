@@ -4,9 +4,9 @@ use a2a_gateway::error::ErrorKind;
 
 use super::*;
 
-#[tokio::test]
-async fn a_task_and_its_webhooks_are_stored_with_the_deliveries_of_its_first_event() {
-    let rig = Rig::new();
+contract!(a_task_and_its_webhooks_are_stored_with_the_deliveries_of_its_first_event);
+async fn a_task_and_its_webhooks_are_stored_with_the_deliveries_of_its_first_event(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "one");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -21,9 +21,9 @@ async fn a_task_and_its_webhooks_are_stored_with_the_deliveries_of_its_first_eve
     assert_eq!(found[0].created, CREATED + 3);
 }
 
-#[tokio::test]
-async fn a_webhook_hears_of_what_it_wants_from_its_time_on() {
-    let rig = Rig::new();
+contract!(a_webhook_hears_of_what_it_wants_from_its_time_on);
+async fn a_webhook_hears_of_what_it_wants_from_its_time_on(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     rig.say(&task, 1, &["status"]).await;
     let of = |status, artifacts, messages| {
@@ -42,9 +42,9 @@ async fn a_webhook_hears_of_what_it_wants_from_its_time_on() {
     assert_eq!(heard, expected);
 }
 
-#[tokio::test]
-async fn webhooks_of_an_agent_hear_of_every_task_of_it_that_is_their_owners() {
-    let rig = Rig::new();
+contract!(webhooks_of_an_agent_hear_of_every_task_of_it_that_is_their_owners);
+async fn webhooks_of_an_agent_hear_of_every_task_of_it_that_is_their_owners(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let hook = rig.store.put_webhook(of_agent("me", "a", "one")).await.unwrap();
     let mine = rig.task().await;
     rig.task_of("you", "a", Vec::new()).await;
@@ -61,12 +61,12 @@ async fn webhooks_of_an_agent_hear_of_every_task_of_it_that_is_their_owners() {
     rig.say(&mine, 2, &["status"]).await;
     rig.task().await;
     assert!(rig.states().await.is_empty());
-    assert_eq!((rows(rig.dir.path(), "deliveries"), rows(rig.dir.path(), "lanes")), (0, 0));
+    assert_eq!((rig.rows("deliveries").await, rig.rows("lanes").await), (0, 0));
 }
 
-#[tokio::test]
-async fn a_webhook_of_another_owner_or_of_no_task_never_hears() {
-    let rig = Rig::new();
+contract!(a_webhook_of_another_owner_or_of_no_task_never_hears);
+async fn a_webhook_of_another_owner_or_of_no_task_never_hears(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let theirs = Webhook { owner: "you".into(), ..webhook(&task, "one") };
     rig.store.put_webhook(theirs).await.unwrap();
@@ -74,12 +74,12 @@ async fn a_webhook_of_another_owner_or_of_no_task_never_hears() {
     rig.store.put_webhook(none).await.unwrap();
     rig.say(&task, 1, &["status"]).await;
     assert!(rig.claim(2000).await.is_empty());
-    assert_eq!(rows(rig.dir.path(), "deliveries"), 0);
+    assert_eq!(rig.rows("deliveries").await, 0);
 }
 
-#[tokio::test]
-async fn writes_that_come_to_nothing_leave_no_delivery_webhook_or_request() {
-    let rig = Rig::with(|settings| SqliteSettings { webhooks_per_task: 1, ..settings });
+contract!(writes_that_come_to_nothing_leave_no_delivery_webhook_or_request);
+async fn writes_that_come_to_nothing_leave_no_delivery_webhook_or_request(kind: Kind) {
+    let rig = Rig::with(kind, Options { per_task: 1, ..Options::default() }).await;
     let task = rig.task().await;
     let hook = webhook(&task, "one");
     let first = || Append { request: request("r-1"), ..append(&task, 1, &["status"]) };
@@ -103,12 +103,12 @@ async fn writes_that_come_to_nothing_leave_no_delivery_webhook_or_request() {
     let webhooks = vec![webhook(&refused, "one"), webhook(&refused, "two")];
     assert_eq!(rig.create(&refused, webhooks).await.unwrap_err().kind(), ErrorKind::WebhookLimit);
     assert!(rig.store.task(refused.id).await.unwrap().is_none());
-    assert_eq!(rows(rig.dir.path(), "webhooks"), 1);
+    assert_eq!(rig.rows("webhooks").await, 1);
 }
 
-#[tokio::test]
-async fn paused_webhooks_keep_what_they_would_hear_and_disabled_ones_do_not() {
-    let rig = Rig::new();
+contract!(paused_webhooks_keep_what_they_would_hear_and_disabled_ones_do_not);
+async fn paused_webhooks_keep_what_they_would_hear_and_disabled_ones_do_not(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = rig.task().await;
     let paused = rig.webhook(&task, "one").await;
     let gone = rig.webhook(&task, "two").await;

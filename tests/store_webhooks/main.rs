@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+#[path = "../database/mod.rs"]
+mod database;
+
 mod circuits;
 mod clock;
 mod configs;
@@ -10,12 +13,12 @@ mod events;
 mod random;
 mod redelivery;
 mod retention;
+mod rig;
 mod rounds;
 mod secrets;
 mod silent;
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,15 +35,35 @@ use a2a_gateway::{
     },
     store::{
         Append, Attempt, Attempted, Claim, Claims, Commit, Delivery, DeliveryQuery, DeliveryState, Identity, Limits,
-        Listener, NewTask, Outbox as _, Receipt, Request, Round, Sqlite, SqliteSettings, Store as _, Verdict,
-        WebhookChange, Webhooks as _,
+        Listener, NewTask, Receipt, Request, Round, Verdict, WebhookChange,
     },
     task::{Dialect, Event, Events, Health, Secrets, TaskId, Webhook, WebhookId, WebhookState},
 };
 
+use tokio::sync::Notify;
+
+use rig::{Kind, Options, Rig, contract};
+
 /// Counts how often the store said that something became due.
 #[derive(Default)]
-struct Ear(AtomicUsize);
+struct Ear {
+    count: AtomicUsize,
+    bell: Notify,
+}
+
+impl Ear {
+    /// How often since this was asked last.
+    fn heard(&self) -> usize {
+        self.count.swap(0, Ordering::SeqCst)
+    }
+
+    /// Resolves once it did since that was asked last.
+    async fn told(&self) {
+        while self.heard() == 0 {
+            self.bell.notified().await;
+        }
+    }
+}
 
 impl Listener for Ear {
     fn stored(&self, _: &[Commit]) {}
@@ -48,124 +71,9 @@ impl Listener for Ear {
     fn ordered(&self, _: Vec<Commit>) {}
 
     fn due(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.bell.notify_one();
     }
-}
-
-/// A store in a folder of its own.
-struct Rig {
-    dir: tempfile::TempDir,
-    store: Sqlite,
-    ear: Arc<Ear>,
-}
-
-impl Rig {
-    fn new() -> Self {
-        Self::with(|settings| settings)
-    }
-
-    fn with(change: impl FnOnce(SqliteSettings) -> SqliteSettings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, ear) = open(&change(SqliteSettings::new(dir.path()))).unwrap();
-        Self { dir, store, ear }
-    }
-
-    /// The same file, opened again.
-    async fn again(self) -> Self {
-        self.again_with(|settings| settings).await
-    }
-
-    /// The same file, opened again with other settings.
-    async fn again_with(self, change: impl FnOnce(SqliteSettings) -> SqliteSettings) -> Self {
-        self.store.close().await;
-        let (store, ear) = open(&change(SqliteSettings::new(self.dir.path()))).unwrap();
-        Self { dir: self.dir, store, ear }
-    }
-
-    /// How often something became due since this was asked last.
-    fn heard(&self) -> usize {
-        self.ear.0.swap(0, Ordering::SeqCst)
-    }
-
-    /// A task of the owner `me` with the agent `a`.
-    async fn task(&self) -> Arc<Identity> {
-        self.task_of("me", "a", Vec::new()).await
-    }
-
-    async fn task_of(&self, owner: &str, agent: &str, webhooks: Vec<Webhook>) -> Arc<Identity> {
-        let identity = identity(owner, agent);
-        self.create(&identity, webhooks).await.unwrap();
-        identity
-    }
-
-    async fn create(&self, identity: &Arc<Identity>, webhooks: Vec<Webhook>) -> Result<Receipt, Error> {
-        let new = NewTask {
-            identity: identity.clone(),
-            extensions: Vec::new(),
-            event: submitted(identity),
-            webhooks,
-            request: None,
-        };
-        self.store.create(new).await
-    }
-
-    /// Appends an event of each kind in turn: `status`, `artifact`, `message`, `done`.
-    async fn say(&self, task: &Arc<Identity>, after: u64, kinds: &[&str]) {
-        self.store.append(append(task, after, kinds)).await.unwrap();
-    }
-
-    async fn webhook(&self, task: &Identity, host: &str) -> Webhook {
-        self.store.put_webhook(webhook(task, host)).await.unwrap()
-    }
-
-    async fn dispatch(&self, round: Round) -> Claims {
-        self.store.dispatch(round).await.unwrap()
-    }
-
-    /// Claims as much as there is.
-    async fn claim(&self, now: i64) -> Vec<Claim> {
-        self.dispatch(round(now)).await.claims
-    }
-
-    /// Records results and claims nothing.
-    async fn record(&self, now: i64, results: Vec<Attempted>) -> Claims {
-        self.dispatch(Round { results, take: 0, ..round(now) }).await
-    }
-
-    async fn deliveries(&self) -> Vec<Delivery> {
-        let query = DeliveryQuery { owner: "me".into(), limit: 1000, ..DeliveryQuery::default() };
-        self.store.deliveries(query).await.unwrap().deliveries
-    }
-
-    /// Sequences and states, oldest first.
-    async fn states(&self) -> Vec<(u64, DeliveryState)> {
-        let mut all: Vec<_> = self.deliveries().await.iter().map(|found| (found.id.sequence, found.state)).collect();
-        all.reverse();
-        all
-    }
-
-    async fn reload(&self, webhook: &Webhook) -> Webhook {
-        let which = a2a_gateway::store::Which::Id(webhook.id);
-        self.store.webhook(webhook.owner.clone(), which).await.unwrap().unwrap()
-    }
-}
-
-/// Changes a store's file past it.
-fn meddle(dir: &Path, statement: &str) {
-    let file = rusqlite::Connection::open(dir.join("gateway.db")).unwrap();
-    assert!(file.execute(statement, []).unwrap() > 0, "{statement}");
-}
-
-fn open(settings: &SqliteSettings) -> Result<(Sqlite, Arc<Ear>), String> {
-    let ear = Arc::new(Ear::default());
-    let store = Sqlite::open(settings, ear.clone(), Arc::new(Metrics::default()));
-    store.map(|store| (store, ear)).map_err(|error| error.to_string())
-}
-
-/// Rows of a table, read past the store.
-fn rows(dir: &Path, table: &str) -> i64 {
-    let file = rusqlite::Connection::open(dir.join("gateway.db")).unwrap();
-    file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
 const CREATED: i64 = 1000;

@@ -56,8 +56,8 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
-        let rig = Rig::new();
+    async fn new(kind: Kind) -> Self {
+        let rig = Rig::new(kind).await;
         let hook = rig.store.put_webhook(of_agent("me", "a", "agents")).await.unwrap();
         let mut tasks = Vec::new();
         for host in ["one", "two", "one"] {
@@ -175,8 +175,19 @@ impl World {
             assert_eq!(lanes.len(), 2, "a webhook of its own, and the agent's");
             assert!(lanes.iter().all(|(_, taken)| *taken == head));
         }
-        assert_eq!(rows(self.rig.dir.path(), "lanes"), 0);
+        assert_eq!(self.rig.rows("lanes").await, 0);
     }
+}
+
+fn run(kind: Kind, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(kind).await;
+        for step in steps {
+            world.step(step).await;
+        }
+        world.finish().await;
+    });
 }
 
 proptest! {
@@ -184,13 +195,9 @@ proptest! {
 
     #[test]
     fn everything_arrives_in_order_and_no_lane_is_held_twice(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new().await;
-            for step in steps {
-                world.step(step).await;
-            }
-            world.finish().await;
-        });
+        run(Kind::Sqlite, steps.clone());
+        if database::server().is_some() {
+            run(Kind::Postgres, steps);
+        }
     }
 }

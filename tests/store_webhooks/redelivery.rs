@@ -37,9 +37,9 @@ fn many(hook: &Webhook, from: i64, to: i64, failed_only: bool) -> Redelivery {
     Redelivery::Many { webhook: hook.id, from, to, failed_only, after: 0 }
 }
 
-#[tokio::test]
-async fn one_delivery_is_sent_again_in_its_place() {
-    let rig = Rig::new();
+contract!(one_delivery_is_sent_again_in_its_place);
+async fn one_delivery_is_sent_again_in_its_place(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let (task, hook) = sent(&rig).await;
     let id = |sequence| DeliveryId { webhook: hook.id, task: task.id, sequence };
     let one = |sequence| rig.store.redeliver("me".into(), Redelivery::One(id(sequence)));
@@ -64,9 +64,9 @@ async fn one_delivery_is_sent_again_in_its_place() {
     }
 }
 
-#[tokio::test]
-async fn a_retry_that_waits_long_is_not_what_a_redelivery_waits_for() {
-    let rig = Rig::new();
+contract!(a_retry_that_waits_long_is_not_what_a_redelivery_waits_for);
+async fn a_retry_that_waits_long_is_not_what_a_redelivery_waits_for(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let (task, hook) = sent(&rig).await;
     rig.say(&task, 5, &["status"]).await;
     let claims = rig.claim(3000).await;
@@ -79,9 +79,9 @@ async fn a_retry_that_waits_long_is_not_what_a_redelivery_waits_for() {
     assert_eq!((sequences(&claims), claims[0].tries), (vec![4], 0));
 }
 
-#[tokio::test]
-async fn those_of_a_time_or_those_given_up_are_sent_again() {
-    let rig = Rig::new();
+contract!(those_of_a_time_or_those_given_up_are_sent_again);
+async fn those_of_a_time_or_those_given_up_are_sent_again(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let (_, hook) = sent(&rig).await;
     let redeliver = |owner: &str, wanted| rig.store.redeliver(owner.into(), wanted);
     let count = |count| Requeued { count, next: None };
@@ -97,9 +97,9 @@ async fn those_of_a_time_or_those_given_up_are_sent_again() {
     assert_eq!(drain(&rig, 4000).await.iter().map(|id| id.sequence).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
-#[tokio::test]
-async fn many_are_made_due_and_listed_in_pieces_without_loss() {
-    let rig = Rig::new();
+contract!(many_are_made_due_and_listed_in_pieces_without_loss);
+async fn many_are_made_due_and_listed_in_pieces_without_loss(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "h");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -109,8 +109,8 @@ async fn many_are_made_due_and_listed_in_pieces_without_loss() {
         .await
         .unwrap();
     // As if all had been given up.
-    let file = rusqlite::Connection::open(rig.dir.path().join("gateway.db")).unwrap();
-    file.execute_batch("UPDATE deliveries SET state = 2, settled = 1; DELETE FROM lanes").unwrap();
+    rig.meddle("UPDATE deliveries SET state = 2, settled = 1").await;
+    rig.meddle("DELETE FROM lanes").await;
     let (mut after, mut total, mut pieces) = (0, 0, 0);
     loop {
         let wanted = Redelivery::Many { webhook: hook.id, from: 0, to: i64::MAX, failed_only: true, after };
@@ -156,17 +156,17 @@ async fn many_are_made_due_and_listed_in_pieces_without_loss() {
     assert!(rig.store.deliveries(none).await.unwrap().deliveries.is_empty());
 }
 
-#[tokio::test]
-async fn a_page_looks_at_so_many_rows_also_of_what_was_removed_or_does_not_match() {
-    let rig = Rig::new();
+contract!(a_page_looks_at_so_many_rows_also_of_what_was_removed_or_does_not_match);
+async fn a_page_looks_at_so_many_rows_also_of_what_was_removed_or_does_not_match(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let (task, hook) = sent(&rig).await;
     let before = rig.deliveries().await.len();
     // What a removed webhook has left is newer than all of it.
-    meddle(
-        rig.dir.path(),
+    rig.meddle(
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 15000)
          INSERT INTO deliveries (webhook, task, sequence, state, created) SELECT 999, 1, n, 1, 0 FROM n",
-    );
+    )
+    .await;
     let any = || DeliveryQuery { owner: "me".into(), limit: 10, ..DeliveryQuery::default() };
     let failed = || DeliveryQuery { state: Some(DeliveryState::Failed), ..any() };
     let both = DeliveryQuery { task: Some(task.id), webhook: Some(hook.id), ..any() };

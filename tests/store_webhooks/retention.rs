@@ -14,9 +14,9 @@ async fn floor(rig: &Rig, task: &Identity) -> u64 {
     rig.store.task(task.id).await.unwrap().unwrap().floor
 }
 
-#[tokio::test]
-async fn logs_are_trimmed_up_to_what_waits() {
-    let rig = Rig::new();
+contract!(logs_are_trimmed_up_to_what_waits);
+async fn logs_are_trimmed_up_to_what_waits(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     for after in 1..5 {
@@ -32,9 +32,9 @@ async fn logs_are_trimmed_up_to_what_waits() {
     assert_eq!((sequences(&claims), floor(&rig, &task).await), (vec![4], 3));
 }
 
-#[tokio::test]
-async fn logs_of_which_the_whole_task_is_told_are_not_trimmed() {
-    let rig = Rig::new();
+contract!(logs_of_which_the_whole_task_is_told_are_not_trimmed);
+async fn logs_of_which_the_whole_task_is_told_are_not_trimmed(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let whole = |hook| Webhook { payload: Dialect::V03, ..hook };
     let own = identity("me", "a");
     rig.create(&own, vec![whole(webhook(&own, "h"))]).await.unwrap();
@@ -49,9 +49,9 @@ async fn logs_of_which_the_whole_task_is_told_are_not_trimmed() {
     }
 }
 
-#[tokio::test]
-async fn tasks_stay_while_something_waits_for_them_and_take_all_with_them() {
-    let rig = Rig::new();
+contract!(tasks_stay_while_something_waits_for_them_and_take_all_with_them);
+async fn tasks_stay_while_something_waits_for_them_and_take_all_with_them(kind: Kind) {
+    let rig = Rig::new(kind).await;
     rig.store.put_webhook(of_agent("me", "a", "agents")).await.unwrap();
     let mut tasks = Vec::new();
     for _ in 0..3 {
@@ -89,18 +89,18 @@ async fn tasks_stay_while_something_waits_for_them_and_take_all_with_them() {
     let removed = purge().await.unwrap();
     assert_eq!(removed, [tasks[0].id, tasks[1].id]);
     for (table, left) in [("deliveries", 4), ("attempts", 2), ("lanes", 1), ("webhooks", 2), ("origins", 2)] {
-        assert_eq!(rows(rig.dir.path(), table), left, "{table}");
+        assert_eq!(rig.rows(table).await, left, "{table}");
     }
     rig.store.delete_webhook("me".into(), paused.id).await.unwrap();
     assert_eq!(purge().await.unwrap(), [tasks[2].id]);
     for (table, left) in [("deliveries", 0), ("attempts", 0), ("lanes", 0), ("webhooks", 1), ("origins", 1)] {
-        assert_eq!(rows(rig.dir.path(), table), left, "{table}");
+        assert_eq!(rig.rows(table).await, left, "{table}");
     }
 }
 
-#[tokio::test]
-async fn deliveries_go_when_their_time_is_over() {
-    let rig = Rig::new();
+contract!(deliveries_go_when_their_time_is_over);
+async fn deliveries_go_when_their_time_is_over(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h"), webhook(&task, "gone")]).await.unwrap();
     rig.say(&task, 1, &["status", "status"]).await;
@@ -118,12 +118,12 @@ async fn deliveries_go_when_their_time_is_over() {
     assert_eq!(rig.states().await, [(2, DeliveryState::Failed), (3, DeliveryState::Pending)]);
     assert_eq!(purge(i64::MAX, 10).await.unwrap(), 1);
     assert_eq!(purge(i64::MAX, 10).await.unwrap(), 0, "what is under way stays");
-    assert_eq!((rows(rig.dir.path(), "attempts"), rows(rig.dir.path(), "lanes")), (0, 1));
+    assert_eq!((rig.rows("attempts").await, rig.rows("lanes").await), (0, 1));
 }
 
-#[tokio::test]
-async fn very_many_deliveries_of_a_removed_webhook_go_in_pieces_and_are_seen_no_more() {
-    let rig = Rig::new();
+contract!(very_many_deliveries_of_a_removed_webhook_go_in_pieces_and_are_seen_no_more);
+async fn very_many_deliveries_of_a_removed_webhook_go_in_pieces_and_are_seen_no_more(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "h");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -132,19 +132,19 @@ async fn very_many_deliveries_of_a_removed_webhook_go_in_pieces_and_are_seen_no_
     assert!(rig.deliveries().await.is_empty());
     assert!(rig.claim(2000).await.is_empty());
     assert_eq!(rig.store.backlog().await.unwrap(), a2a_gateway::store::Backlog::default());
-    assert_eq!(rows(rig.dir.path(), "deliveries"), 1500);
+    assert_eq!(rig.rows("deliveries").await, 1500);
     // Nothing of it is a new webhook's.
     let next = rig.webhook(&task, "h").await;
     assert_eq!(rig.store.standing(next.id).await.unwrap().pending, 0);
     assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 1000);
     assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 500);
     assert_eq!(rig.store.purge_deliveries(None, 0, 1000).await.unwrap(), 0);
-    assert_eq!((rows(rig.dir.path(), "deliveries"), rows(rig.dir.path(), "removed")), (0, 0));
+    assert_eq!((rig.rows("deliveries").await, rig.rows("removed").await), (0, 0));
 }
 
-#[tokio::test]
-async fn tasks_with_very_many_deliveries_go_in_pieces() {
-    let rig = Rig::new();
+contract!(tasks_with_very_many_deliveries_go_in_pieces);
+async fn tasks_with_very_many_deliveries_go_in_pieces(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let mut tasks = Vec::new();
     for _ in 0..4 {
         let task = identity("me", "a");
@@ -154,23 +154,23 @@ async fn tasks_with_very_many_deliveries_go_in_pieces() {
         rig.say(&task, 2999, &["done"]).await;
         tasks.push(task.id);
     }
-    meddle(rig.dir.path(), "UPDATE webhooks SET state = 2");
-    meddle(rig.dir.path(), "UPDATE lanes SET held = 2");
+    rig.meddle("UPDATE webhooks SET state = 2").await;
+    rig.place.execute("UPDATE lanes SET held = 2").await;
     let purge = || rig.store.purge(Some(i64::MAX), 0, 10);
     assert_eq!(purge().await.unwrap(), tasks[..2]);
-    assert_eq!(rows(rig.dir.path(), "deliveries"), 6000);
+    assert_eq!(rig.rows("deliveries").await, 6000);
     assert_eq!(purge().await.unwrap(), tasks[2..]);
     assert!(purge().await.unwrap().is_empty());
-    assert_eq!(rows(rig.dir.path(), "deliveries"), 0);
+    assert_eq!(rig.rows("deliveries").await, 0);
 }
 
-#[tokio::test]
-async fn where_webhooks_are_not_sent_nothing_is_recorded_or_kept_for_them() {
-    let rig = Rig::new();
+contract!(where_webhooks_are_not_sent_nothing_is_recorded_or_kept_for_them);
+async fn where_webhooks_are_not_sent_nothing_is_recorded_or_kept_for_them(kind: Kind) {
+    let rig = Rig::new(kind).await;
     rig.store.put_webhook(of_agent("me", "a", "agents")).await.unwrap();
     let waiting = identity("me", "a");
     rig.create(&waiting, vec![webhook(&waiting, "h")]).await.unwrap();
-    let rig = rig.again_with(|settings| SqliteSettings { webhooks_enabled: false, ..settings }).await;
+    let rig = rig.again_with(Options { enabled: false, ..Options::default() }).await;
     rig.say(&waiting, 1, &["status"]).await;
     let snapshot = Some(Bytes::from(Task::default().encode_to_vec()));
     let trim = Append { snapshot, trim_to: Some(2), ..append(&waiting, 2, &["done"]) };
@@ -182,7 +182,7 @@ async fn where_webhooks_are_not_sent_nothing_is_recorded_or_kept_for_them() {
     let rig = rig.again().await;
     assert_eq!(rig.claim(2000).await.len(), 2);
     assert!(rig.store.purge(Some(i64::MAX), 0, 10).await.unwrap().is_empty());
-    let rig = rig.again_with(|settings| SqliteSettings { webhooks_enabled: false, ..settings }).await;
+    let rig = rig.again_with(Options { enabled: false, ..Options::default() }).await;
     assert_eq!(rig.store.purge(Some(i64::MAX), 0, 10).await.unwrap(), [waiting.id]);
-    assert_eq!((rows(rig.dir.path(), "deliveries"), rows(rig.dir.path(), "lanes")), (0, 0));
+    assert_eq!((rig.rows("deliveries").await, rig.rows("lanes").await), (0, 0));
 }

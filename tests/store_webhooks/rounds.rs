@@ -2,9 +2,9 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_lane_is_delivered_in_order_one_at_a_time() {
-    let rig = Rig::new();
+contract!(a_lane_is_delivered_in_order_one_at_a_time);
+async fn a_lane_is_delivered_in_order_one_at_a_time(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     rig.say(&task, 1, &["status", "artifact", "status"]).await;
@@ -37,14 +37,14 @@ async fn a_lane_is_delivered_in_order_one_at_a_time() {
     let found = rig.deliveries().await;
     let tried: Vec<_> = found[4].attempts.iter().map(|attempt| (attempt.number, attempt.status)).collect();
     assert_eq!((tried, found[4].attempt_count), (vec![(1, 500), (2, 500)], 2));
-    assert_eq!(rows(rig.dir.path(), "lanes"), 0);
+    assert_eq!(rig.rows("lanes").await, 0);
     rig.say(&task, 5, &["message"]).await;
     assert_eq!(sequences(&rig.claim(3005).await), [6], "a lane begins again");
 }
 
-#[tokio::test]
-async fn the_newest_twenty_attempts_are_kept() {
-    let rig = Rig::new();
+contract!(the_newest_twenty_attempts_are_kept);
+async fn the_newest_twenty_attempts_are_kept(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     let mut claims = rig.claim(2000).await;
@@ -54,7 +54,7 @@ async fn the_newest_twenty_attempts_are_kept() {
     let found = rig.deliveries().await.remove(0);
     assert_eq!(found.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), Vec::from_iter(6..=25));
     assert_eq!((found.attempt_count, claims[0].number, claims[0].tries), (25, 26, 25));
-    assert_eq!(rows(rig.dir.path(), "attempts"), 20);
+    assert_eq!(rig.rows("attempts").await, 20);
 }
 
 /// Tasks with one webhook each, at an origin each.
@@ -65,9 +65,9 @@ async fn hosts(rig: &Rig, hosts: impl IntoIterator<Item = String>) {
     }
 }
 
-#[tokio::test]
-async fn limits_hold_over_all_rounds() {
-    let rig = Rig::new();
+contract!(limits_hold_over_all_rounds);
+async fn limits_hold_over_all_rounds(kind: Kind) {
+    let rig = Rig::new(kind).await;
     hosts(&rig, (0..10).map(|n| format!("h-{n}"))).await;
     let limited = |now, limits: Limits, results| Round { limits, results, ..round(now) };
     // Origins that were never tried: half of the unproven.
@@ -93,9 +93,9 @@ async fn limits_hold_over_all_rounds() {
     assert_eq!((fresh.len(), fresh[0].tries), (1, 0));
 }
 
-#[tokio::test]
-async fn an_origin_has_a_limit_and_gives_way_to_others() {
-    let rig = Rig::new();
+contract!(an_origin_has_a_limit_and_gives_way_to_others);
+async fn an_origin_has_a_limit_and_gives_way_to_others(kind: Kind) {
+    let rig = Rig::new(kind).await;
     hosts(&rig, std::iter::repeat_n("crowd".to_owned(), 25)).await;
     let claims = rig.claim(2000).await;
     assert_eq!(claims.len(), 4, "a few until it is known");
@@ -113,9 +113,9 @@ async fn an_origin_has_a_limit_and_gives_way_to_others() {
     assert_eq!(at("crowd", &next.claims), 2);
 }
 
-#[tokio::test]
-async fn a_slow_receiver_gets_fewer_at_a_time() {
-    let rig = Rig::new();
+contract!(a_slow_receiver_gets_fewer_at_a_time);
+async fn a_slow_receiver_gets_fewer_at_a_time(kind: Kind) {
+    let rig = Rig::new(kind).await;
     hosts(&rig, std::iter::repeat_n("slow".to_owned(), 20)).await;
     let claims = rig.dispatch(Round { take: 3, ..round(2000) }).await.claims;
     assert_eq!(claims.len(), 3);
@@ -131,9 +131,9 @@ async fn a_slow_receiver_gets_fewer_at_a_time() {
     assert_eq!(rig.dispatch(Round { results: late, ..round(4002) }).await.claims.len(), 0, "four are slow now");
 }
 
-#[tokio::test]
-async fn what_waits_longest_is_first() {
-    let rig = Rig::new();
+contract!(what_waits_longest_is_first);
+async fn what_waits_longest_is_first(kind: Kind) {
+    let rig = Rig::new(kind).await;
     for (n, host) in ["a", "b", "a"].into_iter().enumerate() {
         let task = identity("me", "a");
         rig.create(&task, vec![webhook(&task, host)]).await.unwrap();
@@ -147,9 +147,9 @@ async fn what_waits_longest_is_first() {
     assert!(claims[0].delivery.task > claims[2].delivery.task);
 }
 
-#[tokio::test]
-async fn a_claim_ends_with_its_lease_and_is_refused_once_another_has_it() {
-    let rig = Rig::new();
+contract!(a_claim_ends_with_its_lease_and_is_refused_once_another_has_it);
+async fn a_claim_ends_with_its_lease_and_is_refused_once_another_has_it(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     let lost = rig.dispatch(round(2000)).await;
@@ -168,9 +168,9 @@ async fn a_claim_ends_with_its_lease_and_is_refused_once_another_has_it() {
     assert_eq!(rig.record(2000 + 3 * LEASE, all(&second, &Verdict::Delivered)).await.refused, 1, "once only");
 }
 
-#[tokio::test]
-async fn others_are_told_of_what_a_round_made_due_and_did_not_take() {
-    let rig = Rig::new();
+contract!(others_are_told_of_what_a_round_made_due_and_did_not_take);
+async fn others_are_told_of_what_a_round_made_due_and_did_not_take(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();
     rig.say(&task, 1, &["status", "status"]).await;
@@ -185,9 +185,9 @@ async fn others_are_told_of_what_a_round_made_due_and_did_not_take() {
     assert_eq!(rig.heard(), 0, "what is due later is told by the round");
 }
 
-#[tokio::test]
-async fn the_gateways_own_failures_do_not_make_a_webhook_failing() {
-    let rig = Rig::new();
+contract!(the_gateways_own_failures_do_not_make_a_webhook_failing);
+async fn the_gateways_own_failures_do_not_make_a_webhook_failing(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "h");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -201,9 +201,9 @@ async fn the_gateways_own_failures_do_not_make_a_webhook_failing() {
     }
 }
 
-#[tokio::test]
-async fn health_follows_results() {
-    let rig = Rig::new();
+contract!(health_follows_results);
+async fn health_follows_results(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "h");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -231,9 +231,9 @@ async fn health_follows_results() {
     assert_eq!(health.last_success, Some(10_000));
 }
 
-#[tokio::test]
-async fn a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the_claim() {
-    let rig = Rig::new();
+contract!(a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the_claim);
+async fn a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the_claim(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     let hook = webhook(&task, "h");
     rig.create(&task, vec![hook.clone()]).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the
         rig.store.update_webhook("me".into(), WebhookChange { state, ..change(&hook) }).await.unwrap();
         now += 1;
         if fails_again {
-            meddle(rig.dir.path(), &format!("UPDATE webhooks SET failing_since = {now}"));
+            rig.meddle(&format!("UPDATE webhooks SET failing_since = {now}")).await;
         }
         let round = rig.dispatch(Round { results: all(&claims, &disable), ..round(now) }).await;
         assert_eq!((round.claims.len(), round.next), (0, Some(now + 10_000)));
@@ -263,9 +263,9 @@ async fn a_webhook_is_disabled_for_failing_only_if_it_has_been_failing_since_the
     assert_eq!(rig.reload(&hook).await.state, WebhookState::Failing);
 }
 
-#[tokio::test]
-async fn the_backlog_is_what_waits_and_what_was_given_up() {
-    let rig = Rig::new();
+contract!(the_backlog_is_what_waits_and_what_was_given_up);
+async fn the_backlog_is_what_waits_and_what_was_given_up(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let task = identity("me", "a");
     assert_eq!(rig.store.backlog().await.unwrap(), a2a_gateway::store::Backlog::default());
     rig.create(&task, vec![webhook(&task, "h")]).await.unwrap();

@@ -11,8 +11,8 @@ struct Street {
 }
 
 impl Street {
-    fn new(limits: Limits) -> Self {
-        Self { rig: Rig::new(), limits, now: 2000, under_way: 0 }
+    async fn new(kind: Kind, limits: Limits) -> Self {
+        Self { rig: Rig::new(kind).await, limits, now: 2000, under_way: 0 }
     }
 
     async fn task(&self, host: &str) -> Arc<Identity> {
@@ -67,9 +67,9 @@ fn places() -> Limits {
     Limits { total: 32, slow: 640, retries: 16, unproven: 8, ..limits() }
 }
 
-#[tokio::test]
-async fn receivers_that_fall_silent_together_do_not_delay_one_that_answers() {
-    let mut street = Street::new(places());
+contract!(receivers_that_fall_silent_together_do_not_delay_one_that_answers);
+async fn receivers_that_fall_silent_together_do_not_delay_one_that_answers(kind: Kind) {
+    let mut street = Street::new(kind, places()).await;
     let silent = street.alive("silent", 200).await;
     let live = street.alive("live", 1).await.remove(0);
     for task in &silent {
@@ -81,9 +81,9 @@ async fn receivers_that_fall_silent_together_do_not_delay_one_that_answers() {
     assert_eq!(street.under_way, 200, "each of them has its attempt");
 }
 
-#[tokio::test]
-async fn what_answers_goes_on_when_all_places_of_the_slow_are_taken() {
-    let mut street = Street::new(Limits { slow: 40, ..places() });
+contract!(what_answers_goes_on_when_all_places_of_the_slow_are_taken);
+async fn what_answers_goes_on_when_all_places_of_the_slow_are_taken(kind: Kind) {
+    let mut street = Street::new(kind, Limits { slow: 40, ..places() }).await;
     let silent = street.alive("silent", 200).await;
     street.now += 10_000;
     let live = street.alive("live", 1).await.remove(0);
@@ -97,9 +97,9 @@ async fn what_answers_goes_on_when_all_places_of_the_slow_are_taken() {
     assert_eq!(street.under_way, 30 + 16);
 }
 
-#[tokio::test]
-async fn a_new_receiver_does_not_wait_for_all_the_silent_ones_that_are_new_as_well() {
-    let mut street = Street::new(places());
+contract!(a_new_receiver_does_not_wait_for_all_the_silent_ones_that_are_new_as_well);
+async fn a_new_receiver_does_not_wait_for_all_the_silent_ones_that_are_new_as_well(kind: Kind) {
+    let mut street = Street::new(kind, places()).await;
     for number in 0..200 {
         street.task(&format!("silent-{number}")).await;
     }
@@ -115,9 +115,9 @@ async fn a_new_receiver_does_not_wait_for_all_the_silent_ones_that_are_new_as_we
     }
 }
 
-#[tokio::test]
-async fn one_place_at_a_time_goes_to_the_oldest_and_to_the_newest_in_turns() {
-    let rig = Rig::new();
+contract!(one_place_at_a_time_goes_to_the_oldest_and_to_the_newest_in_turns);
+async fn one_place_at_a_time_goes_to_the_oldest_and_to_the_newest_in_turns(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let limits = Limits { unproven: 2, ..limits() };
     let go = |results| Round { results, limits: limits.clone(), ..round(3000) };
     for number in 0..100 {
@@ -143,9 +143,9 @@ async fn one_place_at_a_time_goes_to_the_oldest_and_to_the_newest_in_turns() {
     assert_eq!((oldest, newest), (10, 10));
 }
 
-#[tokio::test]
-async fn what_the_limits_keep_back_is_looked_at_again_soon_and_else_nothing_is() {
-    let rig = Rig::new();
+contract!(what_the_limits_keep_back_is_looked_at_again_soon_and_else_nothing_is);
+async fn what_the_limits_keep_back_is_looked_at_again_soon_and_else_nothing_is(kind: Kind) {
+    let rig = Rig::new(kind).await;
     let limits = Limits { unproven: 4, ..places() };
     let go = |now| Round { limits: limits.clone(), ..round(now) };
     for number in 0..3 {

@@ -48,8 +48,6 @@ const CHANNEL: &str = "a2a_gateway";
 const LONGEST: usize = 7_900;
 /// Hints gather for this long before they are sent.
 const GATHER: Duration = Duration::from_millis(2);
-/// How often what nobody told of is looked for.
-const LOOK: Duration = Duration::from_secs(3);
 /// Between two attempts to reach the database.
 const AGAIN: Duration = Duration::from_millis(250);
 /// Hints that may wait to be sent.
@@ -233,7 +231,7 @@ async fn hear(shared: &Arc<Shared>) -> Result<(), Failure> {
             },
             () = tokio::time::sleep_until(look_at) => {
                 look(shared).await?;
-                look_at = Instant::now() + LOOK;
+                look_at = Instant::now() + shared.settings.look;
             }
         }
     }

@@ -50,6 +50,9 @@ use super::{
 };
 use crate::{error::Result, metrics::Metrics, proto::a2a::TaskState, task::TaskId};
 
+/// How long a probe waits for a database that is away.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +66,8 @@ pub struct Settings {
     pub batch_max: usize,
     /// How long a process that says nothing is believed to live. It says so four times as often.
     pub lease: Duration,
+    /// How often what other processes did not tell of is looked for.
+    pub look: Duration,
     /// Whose clock rounds go by.
     pub timekeeper: Timekeeper,
     /// The most webhooks of one task, or of one agent as a whole.
@@ -92,6 +97,7 @@ impl Settings {
             writers: 4,
             batch_max: 256,
             lease: Duration::from_secs(10),
+            look: Duration::from_secs(3),
             timekeeper: Timekeeper::Database,
             webhooks_per_task: 32,
             webhooks_enabled: true,
@@ -321,7 +327,11 @@ impl Store for Postgres {
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
         let probe = "UPDATE meta SET value = value + 1 WHERE name = 'probe'";
         let work = move |session: Arc<Session>| async move { session.execute(probe, &[]).await.map(drop) };
-        Box::pin(self.shared.seldom.run(work))
+        Box::pin(async move {
+            // Who asks wants to know of now.
+            let probed = tokio::time::timeout(PROBE, self.shared.seldom.run(work)).await;
+            probed.unwrap_or_else(|_| Err(session::unavailable()))
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

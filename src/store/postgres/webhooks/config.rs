@@ -232,7 +232,7 @@ pub async fn update(
 }
 
 const UPDATE: &str = "UPDATE webhooks SET agent = $2, url = $3, origin = $4, payload = $5, events = $6, secrets = $7,
-        state = $8, updated = $9, disabled = CASE WHEN $8 > 1 THEN disabled END, failing_since = $10
+        state = $8, updated = $9, disabled = CASE WHEN $8::bigint > 1 THEN disabled END, failing_since = $10
      WHERE key = $1";
 
 /// Writes a changed webhook, and what that means for its lanes.
