@@ -40,7 +40,7 @@ use metrics::Metrics;
 use server::Extended;
 use store::{
     Database, Keys, Listener, Postgres, PostgresOpenError, PostgresSettings, Sqlite, SqliteOpenError, SqliteSettings,
-    Store, Timekeeper,
+    Store,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use webhook::Bell;
@@ -219,15 +219,14 @@ async fn open_store(
         return Ok(Arc::new(opened.map_err(cannot)?));
     };
     let settings = PostgresSettings {
-        database: database.clone(),
         readers: store.readers,
         writers: store.writers,
         batch_max: store.batch_max,
         lease: store.lease,
-        timekeeper: Timekeeper::Database,
         webhooks_per_task: webhooks.per_task,
         webhooks_enabled: webhooks.enabled,
         keys,
+        ..PostgresSettings::new(database.clone())
     };
     let opened = Postgres::open(settings, listener, metrics).await;
     let cannot = |cause| StartError::Database { database: Box::new(database.clone()), cause };
