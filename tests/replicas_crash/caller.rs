@@ -176,7 +176,7 @@ pub struct Plan {
 impl Plan {
     fn random(random: &mut Random, agent: &'static str, name: &str) -> Self {
         let ask = if random.below(3) == 0 { " ask" } else { "" };
-        let most = 1 << random.below(9);
+        let most = 1 << random.below(7);
         let text = format!("{name} {}{ask}", 1 + random.below(most));
         let cancel = (random.below(6) == 0).then(|| 1 + random.below(12) as usize);
         let hook = (random.below(2) == 0).then(|| format!("/own/{name}"));

@@ -7,6 +7,8 @@ use a2a_gateway::proto::{
     gateway::{ListTasksRequest, TaskEvent, TaskRecord, gateway_client::GatewayClient, task_event::Event},
 };
 
+use futures::future::join_all;
+
 use crate::{
     agents::{Agent, Seen, chunks},
     caller::{Client, Stories, is_settled, state, status},
@@ -15,6 +17,9 @@ use crate::{
     place::{Place, REPLICAS},
     process::{Random, texts},
 };
+
+/// The logs of all tasks, and whose tasks they are: the agent's.
+pub type Logs = BTreeMap<String, (String, Vec<TaskEvent>)>;
 
 /// What came of all tasks.
 #[derive(Debug, Default)]
@@ -45,7 +50,7 @@ pub async fn check(
     let mut tally = Tally { stories: stories.len(), losses: told.losses(), ..Tally::default() };
     let mut client = place.client(Random(0));
     let tasks = all_tasks(&mut client).await;
-    let mut logs = BTreeMap::new();
+    let mut logs = Logs::new();
     for (text, records) in &tasks {
         assert_eq!(records.len(), 1, "{text}: stored once");
         let id = records[0].task.as_ref().unwrap().id.clone();
@@ -53,12 +58,7 @@ pub async fn check(
         let log = client.log(&id).await;
         logs.insert(id, (records[0].agent.clone(), log));
     }
-    for replica in 0..REPLICAS {
-        let mut client = place.client_of(replica);
-        for (id, (_, log)) in &logs {
-            assert_eq!(client.log(id).await, *log, "as gateway {replica} tells it");
-        }
-    }
+    join_all((0..REPLICAS).map(|replica| is_told(place.client_of(replica), replica, &logs))).await;
     let ids: HashSet<_> = logs.keys().cloned().collect();
     for feed in feeds {
         check_feed(feed.end(ids.clone()).await, &logs);
@@ -110,8 +110,15 @@ async fn all_tasks(client: &mut Client) -> BTreeMap<String, Vec<TaskRecord>> {
     }
 }
 
+/// A gateway tells all logs as they are.
+async fn is_told(mut client: Client, replica: usize, logs: &Logs) {
+    for (id, (_, log)) in logs {
+        assert_eq!(client.log(id).await, *log, "as gateway {replica} tells it");
+    }
+}
+
 /// A watcher of all tasks saw each log as it is, from the first event on.
-fn check_feed(mut seen: feed::Seen, logs: &BTreeMap<String, (String, Vec<TaskEvent>)>) {
+fn check_feed(mut seen: feed::Seen, logs: &Logs) {
     for (id, (_, log)) in logs {
         assert_eq!(seen.remove(id).unwrap_or_default(), *log, "as a watcher of all tasks was told");
     }

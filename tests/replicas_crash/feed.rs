@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a stream may be silent until another gateway is asked.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A watcher of all tasks.
 pub struct Feed {

@@ -20,6 +20,7 @@ use a2a_gateway::{
 use crate::{
     AGENTS,
     caller::{Client, Story},
+    check::Logs,
     place::Fault,
     process::{LIMIT, Random},
     receiver::{Answer, Received, Receiver},
@@ -73,7 +74,7 @@ impl Hooks {
         &self,
         client: &mut Client,
         stories: &[Story],
-        logs: &BTreeMap<String, (String, Vec<TaskEvent>)>,
+        logs: &Logs,
         faults: &[(Fault, Instant, Instant)],
     ) -> Tally {
         sent(client).await;

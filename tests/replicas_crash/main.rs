@@ -67,11 +67,15 @@ async fn chaos(seed: u64) {
         workers.push(tokio::spawn(work(client, agent, number, running.clone(), hooks.clone(), stories.clone())));
     }
     let rounds = rounds();
-    for round in 0..rounds {
+    let mut faults = Vec::new();
+    for _ in 0..rounds {
         tokio::time::sleep(Duration::from_millis(300 + random.below(700))).await;
-        // Each kind in turn, in another order each time.
-        let kind = if round < ROUNDS { round } else { random.below(ROUNDS) };
-        place.suffer(FAULTS[kind as usize], &mut random).await;
+        // Each kind once, and then again, in another order each time.
+        if faults.is_empty() {
+            faults.extend(FAULTS);
+        }
+        let fault = faults.swap_remove(random.below(faults.len() as u64) as usize);
+        place.suffer(fault, &mut random).await;
     }
     drop(running);
     drop(over);

@@ -138,7 +138,7 @@ impl Place {
                 tokio::time::sleep(LONG).await;
                 self.signal(victim, "CONT");
             }
-            Fault::Crash => block_in_place(|| self.server.crash()),
+            Fault::Crash => self.crash().await,
             Fault::Disconnect => self.disconnect().await,
             Fault::KillBeside => {
                 self.signal(victim, "STOP");
@@ -149,7 +149,7 @@ impl Place {
             }
             Fault::CrashBeside => {
                 self.signal(victim, "STOP");
-                block_in_place(|| self.server.crash());
+                self.crash().await;
                 tokio::time::sleep(LONG).await;
                 self.signal(victim, "CONT");
             }
@@ -168,6 +168,12 @@ impl Place {
 
     fn signal(&self, replica: usize, name: &str) {
         self.replicas[replica].gateway.child.signal(name);
+    }
+
+    /// Crashes the server, once it is there.
+    async fn crash(&mut self) {
+        drop(self.server.client(DATABASE).await);
+        block_in_place(|| self.server.crash());
     }
 
     /// Ends all connections to the database.
