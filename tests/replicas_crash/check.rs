@@ -160,7 +160,8 @@ fn check_outcome(text: &str, task: &Task, log: &[TaskEvent], seen: &[Seen], tall
     match now.state() {
         TaskState::Completed => {
             tally.completed += 1;
-            assert!(came.iter().all(|(_, count)| *count == 1), "{text}: done without a message: {came:?}");
+            // One before it may have been lost on its way: then the agent was found to ask still, and was answered anew.
+            assert!(came.last().unwrap().1 > 0, "{text}: done without its last message: {came:?}");
             assert_eq!(held, expected, "{text}: {log:?}");
         }
         TaskState::Canceled => {
