@@ -35,8 +35,9 @@ const AT_ONCE: i64 = 1024;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Begins to live; the row's id.
+/// Begins to live; the row's id. What other processes have left of their connections goes.
 pub async fn join(session: &Session, lease: Duration) -> Result<i64, Failure> {
+    session.execute("DELETE FROM commits WHERE noted < clock_timestamp() - interval '1 day'", &[]).await?;
     let joined = "INSERT INTO replicas (until) VALUES (clock_timestamp() + $1 * interval '1 millisecond') RETURNING id";
     Ok(session.query_one(joined, &[&millis(lease)]).await?.get(0))
 }

@@ -6,6 +6,8 @@
 //!   added to them so that positions go on.
 //! - `tasks.runner` and `tasks.epoch` are the lease on a task (see `store::leases`); `replicas` are the processes that live.
 //! - `counts` has several rows for each count, one for each who writes (`shard`), so that nobody waits for another's.
+//! - `commits` holds the newest transaction of each connection that writes, by which it is known whether one was committed
+//!   whose connection broke (see `slot`).
 //! - Text that the outside shapes and nothing has checked is `bytea`: `text` takes no NUL. It may be long, so that an index
 //!   holds its digest: PostgreSQL refuses rows whose entry in an index would not fit.
 
@@ -112,7 +114,12 @@ const TASKS: &str = "
     CREATE TABLE cancels (
         task uuid PRIMARY KEY,
         metadata bytea
-    );";
+    );
+    CREATE TABLE commits (
+        slot uuid PRIMARY KEY,
+        number bigint NOT NULL,
+        noted timestamptz NOT NULL DEFAULT clock_timestamp()
+    ) WITH (fillfactor = 20);";
 
 /// Brings a database to the newest schema, an empty one included.
 pub async fn migrate(session: &Session) -> Result<(), OpenError> {

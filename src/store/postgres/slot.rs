@@ -2,20 +2,22 @@
 //!
 //! Promises:
 //! - **All or nothing, also when the connection breaks.** What broke before its commit was sent is done again. What broke
-//!   in its commit is asked about, and done again only if it was not committed.
+//!   in its commit is asked about, and done again only if it was not committed. The answer is a row of the transaction's own
+//!   (`commits`), and not the fate of its id: ids that a crash takes back are given out again.
 //! - **Dropped is undone.** A transaction whose future is dropped takes its connection with it.
 //! - **Bounded.** A database that is away is waited for, for a while; then the caller is told that it is unavailable.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures::future::try_join;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use super::{
     Database,
@@ -157,15 +159,28 @@ impl Readers {
     }
 }
 
+/// Notes a transaction that has written something, as its last write; a row if it has.
+const NOTE: &str =
+    "INSERT INTO commits (slot, number) SELECT $1::uuid, $2::bigint WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+     ON CONFLICT (slot) DO UPDATE SET number = excluded.number, noted = excluded.noted RETURNING number";
+
+/// The last transaction of a slot that was committed, once the one under way has ended.
+const NOTED: &str = "INSERT INTO commits (slot, number) VALUES ($1, 0)
+     ON CONFLICT (slot) DO UPDATE SET number = commits.number RETURNING number";
+
 /// A connection for transactions, one after the other.
 pub struct Slot {
     maker: Arc<Maker>,
+    /// Its row in `commits`.
+    id: Uuid,
+    /// Its newest transaction.
+    number: AtomicI64,
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
 }
 
 impl Slot {
     pub fn new(maker: Arc<Maker>) -> Self {
-        Self { maker, session: tokio::sync::Mutex::default() }
+        Self { maker, id: Uuid::now_v7(), number: AtomicI64::new(0), session: tokio::sync::Mutex::default() }
     }
 
     /// Runs work in a transaction and commits it. The work may be run more than once; a `Failure::Error` undoes it and is
@@ -187,15 +202,16 @@ impl Slot {
                     Arc::new(self.maker.connect_within(patience).await.map_err(Failure::into_error)?)
                 }
             };
-            let failure = match begin(&session, &work).await {
-                Ok((value, transaction)) => match session.batch("COMMIT").await {
+            let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+            let failure = match self.begin(&session, &work, number).await {
+                Ok((value, wrote)) => match session.batch("COMMIT").await {
                     Ok(()) => {
                         *place = Some(session);
                         return Ok(value);
                     }
                     Err(failure) if failure.is_lost() => {
                         drop(session);
-                        match self.resolve(transaction).await? {
+                        match !wrote || self.is_committed(number).await? {
                             true => return Ok(value),
                             false => failure,
                         }
@@ -217,29 +233,40 @@ impl Slot {
         }
     }
 
-    /// Whether a transaction was committed whose connection broke in the commit. None: it wrote nothing.
-    async fn resolve(&self, transaction: Option<String>) -> Result<bool> {
-        let Some(transaction) = transaction else { return Ok(true) };
+    /// Runs work in a transaction up to its commit; whether it wrote something.
+    async fn begin<T, F>(
+        &self,
+        session: &Arc<Session>,
+        work: &(impl Fn(Arc<Session>) -> F + Send),
+        number: i64,
+    ) -> Result<(T, bool), Failure>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        // Sent one behind the other: the work does not wait for the answer.
+        let ((), value) = try_join(session.batch("BEGIN"), work(session.clone())).await?;
+        let wrote = session.query_opt(NOTE, &[&self.id, &number]).await?.is_some();
+        Ok((value, wrote))
+    }
+
+    /// Whether a transaction was committed whose connection broke in the commit.
+    async fn is_committed(&self, number: i64) -> Result<bool> {
         let until = Instant::now() + DOUBT;
         while Instant::now() < until {
             let patience = until.saturating_duration_since(Instant::now());
-            let status = async {
+            let noted = async {
                 let session = self.maker.connect_within(patience).await?;
-                let row = session.query_one("SELECT pg_xact_status($1::text::xid8)", &[&transaction]).await?;
-                Ok::<Option<String>, Failure>(row.get(0))
+                session.query_one(NOTED, &[&self.id]).await
             };
-            match status.await {
-                Ok(Some(status)) if status == "committed" => return Ok(true),
-                Ok(Some(status)) if status == "aborted" => return Ok(false),
-                Ok(Some(_)) => {}
-                // The server does not know it: it is another one, which never had it.
-                Ok(None) => return Ok(false),
-                Err(failure) if failure.is_lost() => {}
-                Err(failure) => return Err(failure.into_error()),
+            match noted.await {
+                Ok(row) => return Ok(row.get::<_, i64>(0) == number),
+                Err(Failure::Error(error)) => return Err(error),
+                // Away, or the transaction is still under way.
+                Err(failure) => tracing::debug!(?failure, "it is not known yet whether a transaction was committed"),
             }
             sleep(AGAIN).await;
         }
-        tracing::error!(transaction, "the database went away in a commit, and it is not known whether it was made");
+        tracing::error!("the database went away in a commit, and it is not known whether it was made");
         let message =
             "the database went away while it stored this, and it is not known whether it did: look, and try again";
         Err(Error::new(ErrorKind::Unavailable, message))
@@ -249,18 +276,4 @@ impl Slot {
     pub async fn close(&self) {
         self.session.lock().await.take();
     }
-}
-
-/// Runs work in a transaction up to its commit; the transaction's id, if it wrote something.
-async fn begin<T, F>(
-    session: &Arc<Session>,
-    work: &(impl Fn(Arc<Session>) -> F + Send),
-) -> Result<(T, Option<String>), Failure>
-where
-    F: Future<Output = Result<T, Failure>> + Send,
-{
-    // Sent one behind the other: the work does not wait for the answer.
-    let ((), value) = try_join(session.batch("BEGIN"), work(session.clone())).await?;
-    let row = session.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).await?;
-    Ok((value, row.get(0)))
 }
