@@ -19,13 +19,18 @@ pub struct Feed {
 
 /// What is before the oldest transaction under way stays as it is: none that comes to be is among it. The last columns are
 /// about the feed as a whole, the others about one segment, if there is any.
+///
+/// No place is told beyond what has been stored: the ids of transactions that stored nothing may be given out again after a
+/// crash.
 pub(super) fn statement() -> String {
     format!(
-        "SELECT {COLUMNS}, page.position, page.first, page.data, bounds.horizon, bounds.head,
-                (SELECT value FROM meta WHERE name = 'feed_floor'),
+        "SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, bounds.stored + 1),
+                least(bounds.head, bounds.stored + 1), (SELECT value FROM meta WHERE name = 'feed_floor'),
                 EXISTS (SELECT 1 FROM segments WHERE position >= bounds.horizon)
          FROM (SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $2) << 20 AS horizon,
-                      (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head) AS bounds
+                      (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head,
+                     greatest((SELECT max(position) FROM segments),
+                              (SELECT value FROM meta WHERE name = 'feed_floor')) AS stored) AS bounds
          LEFT JOIN LATERAL (
             SELECT task, position, first, data, sum(octet_length(data)) OVER
                    (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes
