@@ -2,8 +2,10 @@
 //!
 //! A message says what is to come of it: `NAME N` makes N chunks, `NAME N ask` makes them and then asks a question.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,7 +19,7 @@ use tokio::{
 
 use crate::{
     process::Random,
-    upstream::{Auto, Face, Fate, Options, Request, Snapshot},
+    upstream::{Auto, Face, Fate, Operation, Options, Request, Snapshot},
 };
 
 /// How often an agent gets to work.
@@ -48,6 +50,10 @@ pub struct Seen {
     pub messages: HashMap<String, usize>,
     /// Every id that was named to an agent as that of a task or a context, and all text of the requests.
     pub words: Vec<String>,
+    /// The tasks that messages have begun or gone on with: the agent's names for them.
+    pub tasks: HashMap<String, String>,
+    /// Those that it was asked to cancel, by the same names.
+    pub cancels: HashSet<String>,
 }
 
 /// An agent that works in the background.
@@ -99,7 +105,7 @@ impl Agent {
         let auto = Auto::start_with(face, Options::default(), Box::new(sieve));
         let url = auto.url();
         let (orders, heard) = mpsc::unbounded_channel();
-        let working = tokio::spawn(work(auto, random, heard));
+        let working = tokio::spawn(work(auto, random, heard, seen.clone()));
         Self { name, url, orders, seen, working }
     }
 
@@ -126,6 +132,9 @@ impl Seen {
             let count = self.messages.entry(request.message_id.clone()).or_default();
             *count += usize::from(fate != Fate::Unseen);
         }
+        if request.operation == Operation::Cancel {
+            self.cancels.insert(request.task_id.clone());
+        }
     }
 }
 
@@ -136,13 +145,22 @@ struct Turn {
     asks: bool,
 }
 
-async fn work(mut auto: Auto, mut random: Random, mut orders: mpsc::UnboundedReceiver<(Order, oneshot::Sender<()>)>) {
+async fn work(
+    mut auto: Auto,
+    mut random: Random,
+    mut orders: mpsc::UnboundedReceiver<(Order, oneshot::Sender<()>)>,
+    seen: Arc<Mutex<Seen>>,
+) {
     let mut turns: Vec<Turn> = Vec::new();
     let mut ticks = interval(TICK);
     let mut rests = false;
     loop {
         tokio::select! {
-            turn = auto.turn() => turns.push(Turn::of(&turn)),
+            turn = auto.turn() => {
+                let (_, text) = turn.history.last().unwrap();
+                seen.lock().unwrap().tasks.insert(text.clone(), turn.id.clone());
+                turns.push(Turn::of(&turn));
+            }
             _ = ticks.tick(), if !rests => turns.retain_mut(|turn| random.below(3) == 0 || turn.goes_on(&auto)),
             order = orders.recv() => {
                 let Some((order, done)) = order else { return };

@@ -139,6 +139,12 @@ impl Lines {
         }
     }
 
+    /// All that has come.
+    pub fn so_far(&mut self) -> &str {
+        while self.next(Instant::now()).is_ok() {}
+        &self.seen
+    }
+
     fn next(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
         let line = self.coming.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
         self.seen.push_str(&line);
@@ -261,6 +267,11 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % limit
+    }
+
+    /// Others, that depend on it only.
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
     }
 }
 

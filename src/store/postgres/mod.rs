@@ -198,7 +198,7 @@ impl Postgres {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let maker = Maker::new(settings.database.clone(), settings.lease);
-        let connected = maker.connect().await;
+        let connected = maker.connect_first().await;
         let session = connected.map_err(|failure| match failure {
             Failure::Sql(error) => OpenError::Connect(words(&error)),
             other => other.into(),

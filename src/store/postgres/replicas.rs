@@ -4,8 +4,8 @@
 //! times in that time. Whose time is over is dead once somebody removes the row: from then on its tasks are anybody's. A
 //! process that finds its own row gone begins anew, as another one, and lets go of all that it worked on.
 //!
-//! Nobody is declared dead by one who has only just reached the database itself: after an outage all rows are old, and those
-//! who live must have time to say so.
+//! Nobody is declared dead by one who has only just reached the database itself, or stood still until now: after an outage
+//! all rows are old, and those who live must have as much time to say so as they always have.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -60,11 +60,15 @@ pub async fn leave(shared: &Shared) {
 pub async fn live(shared: Arc<Shared>) {
     let lease = shared.settings.lease;
     let mut session: Option<Session> = None;
-    // Since when every renewal has succeeded.
+    // Since when every renewal has succeeded, and when the last one did.
     let mut steady = Instant::now();
+    let mut last = steady;
     loop {
         sleep(lease / 4).await;
-        let judge = steady.elapsed() >= lease / 2;
+        if last.elapsed() > lease {
+            steady = Instant::now();
+        }
+        let judge = steady.elapsed() >= lease;
         let beat = async {
             let open = match session.take().filter(|session| !session.is_closed()) {
                 Some(open) => open,
@@ -74,7 +78,10 @@ pub async fn live(shared: Arc<Shared>) {
             Ok::<_, Failure>(open)
         };
         match timeout((lease / 2).max(SLOW), beat).await {
-            Ok(Ok(open)) => session = Some(open),
+            Ok(Ok(open)) => {
+                session = Some(open);
+                last = Instant::now();
+            }
             Ok(Err(failure)) => {
                 tracing::warn!(?failure, "the database was not told that this gateway lives");
                 steady = Instant::now();

@@ -74,6 +74,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server is about to begin, or to end.
+    pub fn is_beginning(&self) -> bool {
+        matches!(self, Self::Sql(error) if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW))
+    }
+
     /// Whether the same again may succeed at once: others were in the way.
     pub fn is_transient(&self) -> bool {
         let Self::Sql(error) = self else { return false };

@@ -33,6 +33,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is waited for where it is not known whether it has committed.
 const DOUBT: Duration = Duration::from_secs(60);
+/// How long a server that is about to begin is waited for at the start.
+const BEGINNING: Duration = Duration::from_secs(60);
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How often a transaction is begun again that others were in the way of.
@@ -65,6 +67,18 @@ impl Maker {
         loop {
             match self.connect().await {
                 Err(failure) if failure.is_lost() && Instant::now() < until => sleep(AGAIN).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes the first one. A server that is there and says that it is about to begin is waited for; whatever else is wrong
+    /// is for whoever starts this process to hear at once.
+    pub async fn connect_first(&self) -> Result<Session, Failure> {
+        let until = Instant::now() + BEGINNING;
+        loop {
+            match self.connect().await {
+                Err(failure) if failure.is_beginning() && Instant::now() < until => sleep(AGAIN).await,
                 result => return result,
             }
         }

@@ -20,13 +20,18 @@ pub struct Feed {
 /// What is before the oldest transaction under way stays as it is: none that comes to be is among it. Transactions of the
 /// server's other databases are under way as well; they are looked up, and left out, where something waits for them. The last
 /// columns are about the feed as a whole, the others about one segment, if there is any.
+///
+/// No place is told beyond what has been stored: the ids of transactions that stored nothing may be given out again after a
+/// crash.
 pub(super) fn statement() -> String {
     format!(
         "WITH ends AS MATERIALIZED (
             SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $2) << 20 AS oldest,
                    (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head),
          bounds AS MATERIALIZED (
-            SELECT head, CASE WHEN EXISTS (SELECT 1 FROM segments WHERE position >= oldest)
+            SELECT head, greatest((SELECT max(position) FROM segments),
+                                  (SELECT value FROM meta WHERE name = 'feed_floor')) + 1 AS stored,
+                CASE WHEN EXISTS (SELECT 1 FROM segments WHERE position >= oldest)
                 THEN coalesce((
                     SELECT (min(running.id::text::bigint) + $2) << 20
                     FROM pg_snapshot_xip(pg_current_snapshot()) AS running (id)
@@ -36,8 +41,8 @@ pub(super) fn statement() -> String {
                         WHERE elsewhere.backend_xid::text::bigint = running.id::text::bigint & 4294967295)), head)
                 ELSE oldest END AS horizon
             FROM ends)
-         SELECT {COLUMNS}, page.position, page.first, page.data, bounds.horizon, bounds.head,
-                (SELECT value FROM meta WHERE name = 'feed_floor'),
+         SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, bounds.stored),
+                least(bounds.head, bounds.stored), (SELECT value FROM meta WHERE name = 'feed_floor'),
                 EXISTS (SELECT 1 FROM segments WHERE position >= bounds.horizon)
          FROM bounds
          LEFT JOIN LATERAL (
