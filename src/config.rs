@@ -79,6 +79,8 @@ pub struct Server {
     pub public_url: Option<String>,
     /// The address of gRPC in agent cards, `HOST:PORT` or a URL; none: host and port of the gateway's URL.
     pub grpc_url: Option<String>,
+    /// How long a shutdown only says that the gateway is not ready, before it begins.
+    pub drain_delay: Duration,
     /// How long a shutdown waits for calls to finish.
     pub drain_deadline: Duration,
     /// The largest request body or gRPC message, in bytes.
@@ -265,6 +267,7 @@ fn build(r: &mut Reader, agents: Vec<Agent>, environment: &Environment) -> Optio
         listen: r.read("server.listen", Value::address)?,
         public_url: r.read("server.public_url", Value::base_url)?,
         grpc_url: r.read("server.grpc_url", Value::grpc_url)?,
+        drain_delay: r.read("server.drain_delay", |v| v.duration(Duration::ZERO..=HOUR))?,
         drain_deadline: r.read("server.drain_deadline", |v| v.duration(Duration::ZERO..=HOUR))?,
         max_body: r.read("server.max_body", |v| v.size(KIB..=256 * MIB))?,
         max_batch: r.read("server.max_batch", |v| v.integer(1..=10_000))?,

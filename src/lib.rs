@@ -284,6 +284,7 @@ fn server_settings(config: &Config, extended_cards: Extended) -> server::Setting
         max_concurrent_streams: server.max_streams_per_connection,
         sse_keep_alive: server.sse_keepalive,
         auth_required_idle: server.auth_required_idle,
+        drain_delay: server.drain_delay,
         drain_deadline: server.drain_deadline,
     }
 }

@@ -454,6 +454,41 @@ async fn calls_that_outlast_the_drain_deadline_are_cut_off_and_their_tasks_go_on
     watched.client.cancel_task(CancelTaskRequest { task_id: id, metadata: None }).await.unwrap();
 }
 
+/// Whether `/readyz` says that the gateway is ready, on a connection of its own.
+async fn is_ready(gateway: &Gateway) -> bool {
+    let answer = reqwest::get(format!("http://{}/readyz", gateway.address)).await.expect("it serves");
+    answer.status().is_success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_it_drains_it_serves_on_and_says_that_it_is_not_ready() {
+    let data = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start_at("127.0.0.1:0", data.path(), &["--set", "server.drain_delay=1h"]);
+    let mut watched = Watched::new(&gateway).await;
+    let sent = send(&gateway, "slow: 5");
+    assert!(is_ready(&gateway).await);
+    gateway.term();
+    let unready = async {
+        while is_ready(&gateway).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, unready).await.expect("it says that it is not ready");
+    // Streams go on, and calls are taken: on old connections and on new ones.
+    watched.chunks(["chunk 5/5\n"]).await;
+    assert_eq!(sent.await.unwrap().unwrap()["result"]["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+    watched.client.submit_task(submit("hello", "")).await.unwrap();
+    gateway.client().await.submit_task(submit("hello", "")).await.unwrap();
+    gateway.term();
+    assert_eq!(gateway.wait(LIMIT).code(), Some(130));
+
+    let mut gateway = Gateway::start_at("127.0.0.1:0", data.path(), &["--set", "server.drain_delay=300ms"]);
+    let told = Instant::now();
+    gateway.term();
+    assert_eq!(gateway.wait(LIMIT).code(), Some(0));
+    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&told.elapsed()), "{:?}", told.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once() {
     let data = tempfile::tempdir().unwrap();

@@ -390,6 +390,7 @@ async fn a_file_of_the_first_version_keeps_its_tasks() {
          DROP TABLE lanes;
          DROP TABLE origins;
          DROP TABLE removed;
+         DROP TABLE arrivals;
          DELETE FROM meta WHERE name IN ('round', 'epoch');
          PRAGMA user_version = 1;",
     )

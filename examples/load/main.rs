@@ -13,6 +13,8 @@ mod bare;
 mod callers;
 mod client_grpc;
 mod client_http;
+#[path = "../../tests/database/mod.rs"]
+mod database;
 mod process;
 mod receiver;
 mod report;
@@ -39,7 +41,7 @@ const WORKER_THREADS: usize = 2;
 #[derive(Parser)]
 #[command(name = "load")]
 struct Options {
-    /// What to measure; all but `proxy`, `scale` and those of webhooks when none is named.
+    /// What to measure; all but `proxy`, `scale`, `replicas` and those of webhooks when none is named.
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// Seconds for which each side of a comparison is measured, in rounds of about one second.
@@ -72,6 +74,9 @@ struct Options {
     /// Webhooks with a silent receiver in `webhook-dead`.
     #[arg(long, default_value_t = 5_000, value_parser = count(15_000))]
     dead: usize,
+    /// Start gateways on a PostgreSQL server of our own instead of SQLite; it must be installed.
+    #[arg(long)]
+    postgres: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -145,6 +150,9 @@ async fn measure(options: &Options) -> Result<bool> {
         scenarios.retain(|scenario| options.gateway.is_none() || !scenario.needs_own_gateway());
     } else if options.gateway.is_some() && scenarios.iter().any(|scenario| scenario.needs_own_gateway()) {
         return Err("proxy, idle, start, scale and webhooks need a gateway of their own: leave --gateway out".into());
+    }
+    if options.postgres {
+        process::use_postgres()?;
     }
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios {

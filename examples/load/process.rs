@@ -6,15 +6,31 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use crate::{Result, client_http::HttpConnection};
+use crate::{Result, client_http::HttpConnection, database::Server};
 
 /// How long a gateway may take to become ready, and a child to print its address.
 const STARTUP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The PostgreSQL server whose databases all gateways use that name none, with `--postgres`.
+static EVERYWHERE: OnceLock<Server> = OnceLock::new();
+
+/// A PostgreSQL server of our own, as it is by default: what it has committed is on disk.
+pub fn postgres() -> Result<Server> {
+    Server::start(&["max_wal_size=4GB"]).ok_or_else(|| "PostgreSQL's server is not installed".into())
+}
+
+/// Has the gateways that are started from now on use PostgreSQL. The server ends with this process.
+pub fn use_postgres() -> Result<()> {
+    // Set once, at the start.
+    let _ = EVERYWHERE.set(postgres()?);
+    Ok(())
+}
 
 /// A gateway to measure. A child is killed, and its data removed, when this is dropped.
 pub struct Gateway {
@@ -64,7 +80,19 @@ impl Gateway {
         Self::start_with(&["--webhook-allow", "127.0.0.0/8"]).await
     }
 
+    /// Starts one on a PostgreSQL database, which it may share with others.
+    pub async fn on(database: &str) -> Result<Self> {
+        Self::spawn(&["--database", database]).await
+    }
+
     async fn start_with(options: &[&str]) -> Result<Self> {
+        match EVERYWHERE.get() {
+            Some(server) => Self::spawn(&[options, &["--database", &server.database().await]].concat()).await,
+            None => Self::spawn(options).await,
+        }
+    }
+
+    async fn spawn(options: &[&str]) -> Result<Self> {
         let directory = scratch_directory()?;
         let address = free_address()?;
         let log = directory.path().join("gateway.log");

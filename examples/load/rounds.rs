@@ -131,6 +131,25 @@ pub async fn take_turns<C: Caller>(plan: Plan, rate: f64, sides: &mut [Vec<C>]) 
     Ok(measured)
 }
 
+/// Measures any number of sides in turns, each as fast as it answers. `settle` runs after each round.
+pub async fn full_turns<C: Caller>(
+    plan: Plan,
+    sides: &mut [Vec<C>],
+    mut settle: impl AsyncFnMut() -> Result<()>,
+) -> Result<Vec<Side>> {
+    let mut measured: Vec<Side> = sides.iter().map(|_| Side::default()).collect();
+    for callers in sides.iter_mut() {
+        run(callers, plan.round.min(WARM_UP)).await?;
+    }
+    for _ in 0..plan.rounds {
+        for (callers, side) in sides.iter_mut().zip(&mut measured) {
+            side.add(run(callers, plan.round).await?);
+            settle().await?;
+        }
+    }
+    Ok(measured)
+}
+
 /// Measures one side for a time without pause, as fast as it answers.
 pub async fn full_speed<C: Caller>(callers: &mut Vec<C>, time: Duration) -> Result<Side> {
     let mut side = Side::default();

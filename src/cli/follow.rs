@@ -110,9 +110,10 @@ impl<S: Source> Follow<S> {
     }
 }
 
-/// Whether trying again may help: the gateway is going down, or the status was made on this side of a lost connection.
+/// Whether trying again may help: the gateway is going down, or the status was made on this side of a lost connection, or of
+/// an answer without a status (`Unknown`), which is how a proxy ends the streams of a gateway that has died.
 fn is_transient(status: &Status) -> bool {
-    status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
+    matches!(status.code(), Code::Unavailable | Code::Unknown) || std::error::Error::source(status).is_some()
 }
 
 /// The state of a task after an event, if the event tells one.

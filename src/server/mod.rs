@@ -30,7 +30,8 @@ pub use settings::Settings;
 
 use std::{future::Future, io, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     a2a::A2a,
@@ -45,11 +46,14 @@ struct Shared {
     cards: Arc<Cards>,
     metrics: Arc<Metrics>,
     settings: Settings,
+    /// Cancelled once the gateway is to shut down, also while it still serves.
+    leaving: CancellationToken,
 }
 
-/// Serves all doors on a listener until `shutdown`, then lets requests finish for at most the drain deadline.
+/// Serves all doors on a listener until `shutdown`, and on for the drain delay, which only those notice who ask whether it is
+/// ready; then lets requests finish for at most the drain deadline.
 ///
-/// The engine is told to drain when the shutdown begins, so that streams end; stopping it is left to the caller.
+/// The engine is told to drain when the door closes, so that streams end; stopping it is left to the caller.
 ///
 /// # Errors
 /// `InvalidInput` when the public URL is not an http or https URL; otherwise when the listener cannot be used.
@@ -68,8 +72,20 @@ pub async fn serve(
         Cards::new(public.transpose()?, listener.local_addr()?, offers).with_grpc_url(settings.grpc_url.clone());
     let cards = Arc::new(cards.with(settings.extended_cards.clone(), settings.signing_keys.clone()));
     let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
-    let shared = Arc::new(Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone() });
+    let leaving = CancellationToken::new();
+    let shared =
+        Shared { engine: engine.clone(), a2a, cards, metrics, settings: settings.clone(), leaving: leaving.clone() };
+    let shared = Arc::new(shared);
     let (grpc, health) = grpc::router(&shared).await.map_err(io::Error::other)?;
+    let (delay, leaver) = (settings.drain_delay, health.clone());
+    let shutdown = async {
+        shutdown.await;
+        if !delay.is_zero() {
+            leaving.cancel();
+            leaver.leave().await;
+            sleep(delay).await;
+        }
+    };
     let drain = async || {
         engine.drain();
         health.stop().await;

@@ -63,8 +63,11 @@ pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the store takes writes.
+/// `GET /readyz`: the store takes writes, and the gateway is not about to stop.
 pub async fn ready(State(shared): Gateway) -> Response {
+    if shared.leaving.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the gateway is about to stop\n").into_response();
+    }
     match shared.engine.ready().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),

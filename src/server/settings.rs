@@ -42,6 +42,8 @@ pub struct Settings {
     pub sse_keep_alive: Duration,
     /// How long an A2A stream stays open, without an event, on a task that waits for its caller.
     pub auth_required_idle: Duration,
+    /// How long the gateway goes on as before once it is to shut down, apart from saying that it is not ready.
+    pub drain_delay: Duration,
     /// How long requests under way may take to finish once the gateway shuts down.
     pub drain_deadline: Duration,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             // HTTP clients of the official Python SDK give up after 5 s of silence.
             sse_keep_alive: Duration::from_secs(4),
             auth_required_idle: Duration::from_secs(600),
+            drain_delay: Duration::ZERO,
             drain_deadline: Duration::from_secs(10),
         }
     }

@@ -33,8 +33,9 @@ const ROUNDS: u64 = 25;
 const KILLS: u64 = 25;
 /// Callers that submit all the time.
 const WORKERS: usize = 3;
-/// How long a moment to kill is waited for.
+/// How long a moment to kill is waited for; on PostgreSQL, where what a killed one had claimed waits until it is known to be dead.
 const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE_ON_POSTGRES: Duration = Duration::from_millis(2500);
 
 /// Kills the gateway so many times, and checks what has arrived.
 async fn chaos(random: &mut Random, kills: u64) -> Tally {
@@ -54,12 +55,14 @@ async fn chaos(random: &mut Random, kills: u64) -> Tally {
         let working = work(place.client(), place.over(), random, kills * 100 + number as u64, urls, stories.clone());
         workers.push(tokio::spawn(working));
     }
+    let on_postgres = process::database::on_postgres();
+    let patience = if on_postgres { PATIENCE_ON_POSTGRES } else { PATIENCE };
     for round in 0..kills {
         match MOMENTS[round as usize % MOMENTS.len()] {
             // The moment may be long in coming, where nothing is on its way: then any time will do.
             Some(moment) => {
                 let most = 1 << random.below(9);
-                trap.wait(moment, 1 + random.below(most), PATIENCE).await;
+                trap.wait(moment, 1 + random.below(most), patience).await;
             }
             None => tokio::time::sleep(Duration::from_millis(20 + random.below(230))).await,
         }
@@ -82,7 +85,7 @@ async fn no_kill_loses_a_delivery_and_only_what_was_under_way_is_sent_again() {
     let mut left = rounds;
     while left > 0 {
         let kills = left.min(KILLS);
-        let limit = Duration::from_secs(60 + 3 * kills);
+        let limit = Duration::from_secs(60 + 6 * kills);
         let scenario = tokio::time::timeout(limit, chaos(&mut random, kills));
         total += scenario.await.expect("something does not come to its end");
         left -= kills;

@@ -42,10 +42,15 @@ pub fn server() -> Option<&'static Server> {
     SERVER.get_or_init(|| Server::start(&["fsync=off", "full_page_writes=off"])).as_ref()
 }
 
+/// Whether tests that run over either database run over PostgreSQL.
+pub fn on_postgres() -> bool {
+    std::env::var_os("A2A_TEST_STORE").is_some_and(|store| store == "postgres")
+}
+
 /// Settings of a gateway whose data are in a directory, for tests that run over either database: with
 /// `A2A_TEST_STORE=postgres` it has a PostgreSQL database of its own, the same again for the same directory.
 pub fn settings(dir: &Path) -> Vec<(&'static str, String)> {
-    if std::env::var_os("A2A_TEST_STORE").is_none_or(|store| store != "postgres") {
+    if !on_postgres() {
         return Vec::new();
     }
     let server = server().expect("A2A_TEST_STORE=postgres needs PostgreSQL's server: apt-get install postgresql");

@@ -128,7 +128,10 @@ async fn stream(client: &Client, text: &str) -> Heard {
         Door::Gateway => {
             let request = SubmitTaskRequest { message: Some(grpc::message(text)), ..Default::default() };
             let record = client.gateway().submit_task(request).await.unwrap().into_inner();
-            watch(client, &record.task.unwrap().id).await
+            // From the first event on, whatever has come of it meanwhile.
+            let task_id = record.task.unwrap().id;
+            let request = WatchTaskRequest { task_id, after_sequence: Some(0) };
+            read(client.gateway().watch_task(request).await.unwrap().into_inner().map(|event| own(event.unwrap())))
         }
         Door::A2aGrpc => {
             let request = SendMessageRequest { message: Some(grpc::message(text)), ..Default::default() };

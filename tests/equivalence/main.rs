@@ -5,7 +5,6 @@
 //! notification configs have such a test of their own in `doors_push.rs`, the gateway's cards in `card.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
-
 #[path = "../door/mod.rs"]
 mod door;
 #[path = "../support/mod.rs"]

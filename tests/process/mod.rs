@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 #[path = "../database/mod.rs"]
-mod database;
+pub mod database;
 
 use std::{
     io::{BufRead as _, BufReader, Read},

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
-#[path = "../database/mod.rs"]
-mod database;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -21,7 +19,7 @@ use a2a_gateway::{
     store::{Database, Postgres, PostgresSettings},
     task::{Event, TaskId},
 };
-use support::{Script, scripted};
+use support::{Script, database, scripted};
 
 /// What no step takes, on the busiest machine.
 const LIMIT: Duration = Duration::from_secs(30);

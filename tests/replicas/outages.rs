@@ -10,10 +10,7 @@ use a2a_gateway::{
 };
 
 use super::{Pair, soon};
-use crate::{
-    database,
-    support::{chunk, kind, status, submit},
-};
+use crate::support::{chunk, database, kind, status, submit};
 
 #[tokio::test]
 async fn everything_goes_on_once_the_database_is_back() {

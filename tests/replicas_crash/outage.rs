@@ -75,7 +75,7 @@ async fn without_the_database_gateways_say_so_and_go_on_once_it_is_there_again()
     eprintln!("a submit that was under way when the database went away was answered within {longest:?}");
     assert!(longest < ANSWER, "{longest:?}");
     let mut client = place.client(Random(0)).any();
-    let request = SubmitTaskRequest { wait: Some(LIMIT.try_into().unwrap()), ..submit("hello", "at last") };
+    let request = SubmitTaskRequest { wait: Some(LIMIT.into()), ..submit("hello", "at last") };
     let record = client.submit_task(request).await.unwrap().into_inner();
     assert_eq!(record.task.unwrap().status.unwrap().state(), TaskState::Completed);
     place.stop().await;

@@ -5,6 +5,7 @@
 #[path = "../database/mod.rs"]
 mod database;
 
+mod arrivals;
 mod circuits;
 mod clock;
 mod configs;
@@ -16,11 +17,12 @@ mod retention;
 mod rig;
 mod rounds;
 mod secrets;
+mod shared;
 mod silent;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -40,6 +42,7 @@ use a2a_gateway::{
     task::{Dialect, Event, Events, Health, Secrets, TaskId, Webhook, WebhookId, WebhookState},
 };
 
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use rig::{Kind, Options, Rig, contract};
@@ -49,6 +52,8 @@ use rig::{Kind, Options, Rig, contract};
 struct Ear {
     count: AtomicUsize,
     bell: Notify,
+    /// Webhooks whose attempts were to end.
+    stopped: Mutex<Vec<WebhookId>>,
 }
 
 impl Ear {
@@ -73,6 +78,11 @@ impl Listener for Ear {
     fn due(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.bell.notify_one();
+    }
+
+    fn stop(&self, webhook: WebhookId) -> BoxFuture<'static, ()> {
+        self.stopped.lock().unwrap().push(webhook);
+        Box::pin(std::future::ready(()))
     }
 }
 

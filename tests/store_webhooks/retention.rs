@@ -154,6 +154,8 @@ async fn tasks_with_very_many_deliveries_go_in_pieces(kind: Kind) {
         rig.say(&task, 2999, &["done"]).await;
         tasks.push(task.id);
     }
+    // Nothing waits to be spread when something is read.
+    assert!(!rig.states().await.is_empty());
     rig.meddle("UPDATE webhooks SET state = 2").await;
     rig.place.execute("UPDATE lanes SET held = 2").await;
     let purge = || rig.store.purge(Some(i64::MAX), 0, 10);

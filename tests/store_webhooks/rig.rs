@@ -40,12 +40,14 @@ pub struct Options {
     pub timekeeper: Timekeeper,
     pub lease: Duration,
     pub look: Duration,
+    /// Of SQLite's file; 0: no limit.
+    pub max_size: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (timekeeper, long) = (Timekeeper::Asker, Duration::from_secs(600));
-        Self { per_task: 32, enabled: true, keys: Keys::default(), timekeeper, lease: long, look: long }
+        Self { per_task: 32, enabled: true, keys: Keys::default(), timekeeper, lease: long, look: long, max_size: 0 }
     }
 }
 
@@ -67,12 +69,17 @@ impl Place {
     pub async fn open(&self, options: Options) -> Result<(Box<dyn Store>, Arc<Ear>), String> {
         let ear = Arc::new(Ear::default());
         let metrics = Arc::new(Metrics::default());
-        let Options { per_task, enabled, keys, timekeeper, lease, look } = options;
+        let Options { per_task, enabled, keys, timekeeper, lease, look, max_size } = options;
         let store: Box<dyn Store> = match self {
             Self::Sqlite(dir) => {
                 let settings = SqliteSettings::new(dir.path());
-                let settings =
-                    SqliteSettings { webhooks_per_task: per_task, webhooks_enabled: enabled, keys, ..settings };
+                let settings = SqliteSettings {
+                    webhooks_per_task: per_task,
+                    webhooks_enabled: enabled,
+                    keys,
+                    max_size,
+                    ..settings
+                };
                 Box::new(Sqlite::open(&settings, ear.clone(), metrics).map_err(|error| error.to_string())?)
             }
             Self::Postgres(url) => {

@@ -3,6 +3,7 @@
 mod calls;
 mod fill;
 mod proxy;
+mod replicas;
 mod scale;
 mod start;
 mod watch;
@@ -35,6 +36,8 @@ pub enum Scenario {
     Start,
     /// GetTask and ListTasks with few and with many stored tasks.
     Scale,
+    /// Several gateways on one PostgreSQL database, beside one and beside SQLite; and watching at one what another does.
+    Replicas,
     /// The three that follow.
     Webhooks,
     /// From a commit to its webhook's receiver, at a moderate rate.
@@ -62,6 +65,7 @@ impl Scenario {
             Self::Proxy => proxy::proxy(options).await,
             Self::Start => start::start(options).await,
             Self::Scale => scale::scale(options).await,
+            Self::Replicas => replicas::replicas(options).await,
             Self::Webhooks => webhooks::all(options).await,
             Self::WebhookLatency => webhooks::latency(options).await,
             Self::WebhookRate => webhooks::rate(options).await,
@@ -77,6 +81,7 @@ impl Scenario {
                 | Self::Idle
                 | Self::Start
                 | Self::Scale
+                | Self::Replicas
                 | Self::Webhooks
                 | Self::WebhookLatency
                 | Self::WebhookRate

@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use axum::{body::Body, middleware::map_response, response::Response as Answered};
+use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response};
@@ -270,6 +274,28 @@ async fn an_end_that_comes_too_early_is_a_loss() {
     let (seen, lost, end) = drain(&mut follow(gateway, Some(0))).await;
     assert_eq!((seen, lost, end.is_ok()), (vec![1, 2, 3], 2, true));
     assert_eq!(scripted.asked_after(), [Some(0), Some(1), Some(2)]);
+}
+
+/// What a proxy makes of a gateway that has died: headers, events, and an end without trailers.
+#[tokio::test]
+async fn an_end_without_a_status_is_a_loss() {
+    let script = Script { watch_task: [Ok(vec![working(1)]), Ok(vec![completed(2)])].into(), ..Script::default() };
+    let scripted = Scripted(Arc::new(Mutex::new(script)));
+    async fn cut(answer: Answered) -> Answered {
+        let cut = |frame: Frame<Bytes>| if frame.is_trailers() { Frame::data(Bytes::new()) } else { frame };
+        answer.map(|body| Body::new(body.map_frame(cut)))
+    }
+    let routes = tonic::service::Routes::new(GatewayServer::new(scripted.clone())).into_axum_router();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(axum::serve(listener, routes.layer(map_response(cut))).into_future());
+
+    let mut follow = follow(connect(&address).await, Some(0));
+    assert!(matches!(follow.next().await, Ok(Update::Item(event)) if event.sequence == 1));
+    let lost = follow.next().await;
+    assert!(matches!(&lost, Ok(Update::Lost { status, .. }) if status.code() == Code::Unknown), "{lost:?}");
+    assert!(matches!(follow.next().await, Ok(Update::Item(event)) if event.sequence == 2));
+    assert_eq!(scripted.asked_after(), [Some(0), Some(1)]);
 }
 
 #[tokio::test]

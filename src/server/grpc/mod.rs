@@ -136,13 +136,21 @@ fn to_axum(answer: call::Answer) -> Response {
 }
 
 /// Tells clients of the gRPC health service how the gateway does.
+#[derive(Clone)]
 pub struct Health(HealthReporter);
 
 impl Health {
-    /// Says that nothing is served any more, and ends the streams of those who watch.
-    pub async fn stop(mut self) {
+    /// Says that nothing more should be sent here.
+    pub async fn leave(&self) {
         for service in NAMES.into_iter().chain([""]) {
             self.0.set_service_status(service, ServingStatus::NotServing).await;
+        }
+    }
+
+    /// Says that nothing is served any more, and ends the streams of those who watch.
+    pub async fn stop(mut self) {
+        self.leave().await;
+        for service in NAMES.into_iter().chain([""]) {
             self.0.clear_service_status(service).await;
         }
     }
@@ -214,7 +222,7 @@ pub(super) mod tests {
         let settings = Settings::default();
         let a2a = A2a::new(engine.clone(), settings.auth_required_idle);
         let cards = Arc::new(Cards::new(None, "127.0.0.1:1".parse().unwrap(), Offers { push: false, merged: true }));
-        (Shared { engine, a2a, cards, metrics, settings }, store)
+        (Shared { engine, a2a, cards, metrics, settings, leaving: tokio_util::sync::CancellationToken::new() }, store)
     }
 
     /// A call without a content in its message.

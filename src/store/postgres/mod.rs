@@ -243,6 +243,13 @@ impl Postgres {
     }
 }
 
+/// A store that is dropped without having been closed is as dead to others.
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
 impl Store for Postgres {
     fn create(&self, new: NewTask) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(self.writer.create(new))

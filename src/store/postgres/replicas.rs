@@ -32,12 +32,14 @@ use crate::{
 /// Strays that are found at once.
 const AT_ONCE: i64 = 1024;
 
+/// A renewal that takes longer, or than half a lease, is given up and tried on another connection.
+const SLOW: Duration = Duration::from_secs(3);
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Begins to live; the row's id. What other processes have left of their connections goes.
+/// Begins to live; the row's id.
 pub async fn join(session: &Session, lease: Duration) -> Result<i64, Failure> {
-    session.execute("DELETE FROM commits WHERE noted < clock_timestamp() - interval '1 day'", &[]).await?;
     let joined = "INSERT INTO replicas (until) VALUES (clock_timestamp() + $1 * interval '1 millisecond') RETURNING id";
     Ok(session.query_one(joined, &[&millis(lease)]).await?.get(0))
 }
@@ -75,7 +77,7 @@ pub async fn live(shared: Arc<Shared>) {
             renew(&shared, &open, judge).await?;
             Ok::<_, Failure>(open)
         };
-        match timeout(lease / 2, beat).await {
+        match timeout((lease / 2).max(SLOW), beat).await {
             Ok(Ok(open)) => {
                 session = Some(open);
                 last = Instant::now();

@@ -33,6 +33,9 @@ const REQUESTS: &str = "DELETE FROM requests WHERE ctid = ANY (ARRAY(
 const CONTEXTS: &str = "DELETE FROM contexts WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM contexts WHERE noted < $1 ORDER BY noted LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
+/// Slots of processes that are long gone. Of those that live each is marked again when it is used.
+const SLOTS: &str = "DELETE FROM slots WHERE used < now() - interval '1 day'";
+
 /// See `Store::purge`. Tasks that deliveries wait for stay.
 pub async fn purge(
     shared: &Shared,
@@ -44,6 +47,7 @@ pub async fn purge(
     if !session.query_one(RETENTION_LOCK, &[]).await?.get::<_, bool>(0) {
         return Ok(Vec::new());
     }
+    session.execute(SLOTS, &[]).await?;
     let limit = i64::try_from(batch).unwrap_or(i64::MAX);
     session.execute(REQUESTS, &[&now, &limit]).await?;
     let Some(cutoff) = cutoff else { return Ok(Vec::new()) };

@@ -191,6 +191,7 @@ impl Session {
     }
 
     /// The client itself, for what the above have no form for.
+    #[cfg(test)]
     pub fn client(&self) -> &Client {
         &self.client
     }

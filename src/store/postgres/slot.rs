@@ -2,20 +2,21 @@
 //!
 //! Promises:
 //! - **All or nothing, also when the connection breaks.** What broke before its commit was sent is done again. What broke
-//!   in its commit is asked about, and done again only if it was not committed. The answer is a row of the transaction's own
-//!   (`commits`), and not the fate of its id: ids that a crash takes back are given out again.
+//!   in its commit is asked about, and done again only if it was not committed. For that each transaction that writes sets
+//!   the number in its slot's row: that is there exactly if the rest is. (The ids of transactions do not tell: a server that
+//!   crashed, or another in its place, gives those away again that it had not yet written down.)
 //! - **Dropped is undone.** A transaction whose future is dropped takes its connection with it.
 //! - **Bounded.** A database that is away is waited for, for a while; then the caller is told that it is unavailable.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use futures::future::try_join;
+use futures::future::{try_join, try_join3};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -159,28 +160,37 @@ impl Readers {
     }
 }
 
-/// Notes a transaction that has written something, as its last write; a row if it has.
-const NOTE: &str =
-    "INSERT INTO commits (slot, number) SELECT $1::uuid, $2::bigint WHERE pg_current_xact_id_if_assigned() IS NOT NULL
-     ON CONFLICT (slot) DO UPDATE SET number = excluded.number, noted = excluded.noted RETURNING number";
-
-/// The last transaction of a slot that was committed, once the one under way has ended.
-const NOTED: &str = "INSERT INTO commits (slot, number) VALUES ($1, 0)
-     ON CONFLICT (slot) DO UPDATE SET number = commits.number RETURNING number";
-
 /// A connection for transactions, one after the other.
 pub struct Slot {
     maker: Arc<Maker>,
-    /// Its row in `commits`.
+    /// Its row.
     id: Uuid,
-    /// Its newest transaction.
-    number: AtomicI64,
-    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    place: tokio::sync::Mutex<Place>,
 }
+
+#[derive(Default)]
+struct Place {
+    session: Option<Arc<Session>>,
+    /// The newest transaction's.
+    number: i64,
+}
+
+/// Sets the number of slot `$1`.
+const MARK: &str = "INSERT INTO slots (id, number) VALUES ($1, $2)
+     ON CONFLICT (id) DO UPDATE SET number = excluded.number, used = excluded.used";
+
+/// The same where the transaction has written something.
+const MARK_WRITTEN: &str = "INSERT INTO slots (id, number)
+     SELECT $1::uuid, $2::bigint WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+     ON CONFLICT (id) DO UPDATE SET number = excluded.number, used = excluded.used";
+
+/// The number of slot `$1`, once no transaction that sets it is under way.
+const MARKED: &str = "INSERT INTO slots (id, number) VALUES ($1, 0)
+     ON CONFLICT (id) DO UPDATE SET used = excluded.used RETURNING number";
 
 impl Slot {
     pub fn new(maker: Arc<Maker>) -> Self {
-        Self { maker, id: Uuid::now_v7(), number: AtomicI64::new(0), session: tokio::sync::Mutex::default() }
+        Self { maker, id: Uuid::now_v7(), place: tokio::sync::Mutex::default() }
     }
 
     /// Runs work in a transaction and commits it. The work may be run more than once; a `Failure::Error` undoes it and is
@@ -189,12 +199,30 @@ impl Slot {
     where
         F: Future<Output = Result<T, Failure>> + Send,
     {
+        self.transact(Marked::WhenItHasWritten, work).await
+    }
+
+    /// As [`Slot::run`], for work that writes and waits for nobody for long: its slot is marked from the start, which saves a
+    /// round trip.
+    pub async fn write<T, F>(&self, work: impl Fn(Arc<Session>) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        self.transact(Marked::AtOnce, work).await
+    }
+
+    async fn transact<T, F>(&self, marked: Marked, work: impl Fn(Arc<Session>) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
         let until = Instant::now() + PATIENCE;
         let mut tries = 0;
         // Taken out while it is in use: whatever drops this future drops it, and the server undoes what was begun.
-        let mut place = self.session.lock().await;
+        let mut place = self.place.lock().await;
         loop {
-            let open = place.take().filter(|session| !session.is_closed());
+            place.number += 1;
+            let number = place.number;
+            let open = place.session.take().filter(|session| !session.is_closed());
             let session = match open {
                 Some(session) => session,
                 None => {
@@ -202,25 +230,24 @@ impl Slot {
                     Arc::new(self.maker.connect_within(patience).await.map_err(Failure::into_error)?)
                 }
             };
-            let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-            let failure = match self.begin(&session, &work, number).await {
-                Ok((value, wrote)) => match session.batch("COMMIT").await {
+            let failure = match begin(&session, (self.id, number), marked, &work).await {
+                Ok((value, written)) => match session.batch("COMMIT").await {
                     Ok(()) => {
-                        *place = Some(session);
+                        place.session = Some(session);
                         return Ok(value);
                     }
                     Err(failure) if failure.is_lost() => {
                         drop(session);
-                        match !wrote || self.is_committed(number).await? {
-                            true => return Ok(value),
-                            false => failure,
+                        if !written || self.is_committed(number).await? {
+                            return Ok(value);
                         }
+                        failure
                     }
                     Err(failure) => failure,
                 },
                 Err(failure) => {
                     if !failure.is_lost() && session.batch("ROLLBACK").await.is_ok() {
-                        *place = Some(session);
+                        place.session = Some(session);
                     }
                     failure
                 }
@@ -233,36 +260,19 @@ impl Slot {
         }
     }
 
-    /// Runs work in a transaction up to its commit; whether it wrote something.
-    async fn begin<T, F>(
-        &self,
-        session: &Arc<Session>,
-        work: &(impl Fn(Arc<Session>) -> F + Send),
-        number: i64,
-    ) -> Result<(T, bool), Failure>
-    where
-        F: Future<Output = Result<T, Failure>> + Send,
-    {
-        // Sent one behind the other: the work does not wait for the answer.
-        let ((), value) = try_join(session.batch("BEGIN"), work(session.clone())).await?;
-        let wrote = session.query_opt(NOTE, &[&self.id, &number]).await?.is_some();
-        Ok((value, wrote))
-    }
-
     /// Whether a transaction was committed whose connection broke in the commit.
     async fn is_committed(&self, number: i64) -> Result<bool> {
         let until = Instant::now() + DOUBT;
         while Instant::now() < until {
             let patience = until.saturating_duration_since(Instant::now());
-            let noted = async {
+            let marked = async {
                 let session = self.maker.connect_within(patience).await?;
-                session.query_one(NOTED, &[&self.id]).await
+                Ok::<i64, Failure>(session.query_one(MARKED, &[&self.id]).await?.get(0))
             };
-            match noted.await {
-                Ok(row) => return Ok(row.get::<_, i64>(0) == number),
-                Err(Failure::Error(error)) => return Err(error),
-                // Away, or the transaction is still under way.
-                Err(failure) => tracing::debug!(?failure, "it is not known yet whether a transaction was committed"),
+            match marked.await {
+                Ok(marked) => return Ok(marked == number),
+                Err(failure) if failure.is_lost() || failure.is_transient() => {}
+                Err(failure) => return Err(failure.into_error()),
             }
             sleep(AGAIN).await;
         }
@@ -274,6 +284,43 @@ impl Slot {
 
     /// Lets go of the connection once it is not in use.
     pub async fn close(&self) {
-        self.session.lock().await.take();
+        self.place.lock().await.session.take();
     }
 }
+
+/// When a transaction's slot is marked. From then on the feed stays before it.
+#[derive(Clone, Copy)]
+enum Marked {
+    AtOnce,
+    WhenItHasWritten,
+}
+
+/// Runs work in a transaction up to its commit; and whether it wrote something. What does not depend on an answer is sent
+/// without waiting for it. `mark`: the slot, and its number.
+async fn begin<T, F>(
+    session: &Arc<Session>,
+    mark: (Uuid, i64),
+    marked: Marked,
+    work: &(impl Fn(Arc<Session>) -> F + Send),
+) -> Result<(T, bool), Failure>
+where
+    F: Future<Output = Result<T, Failure>> + Send,
+{
+    let begun = session.batch("BEGIN");
+    let (slot, number) = mark;
+    match marked {
+        Marked::AtOnce => {
+            let marking = async { session.execute(MARK, &[&slot, &number]).await };
+            let ((), _, value) = try_join3(begun, marking, work(session.clone())).await?;
+            Ok((value, true))
+        }
+        Marked::WhenItHasWritten => {
+            let ((), value) = try_join(begun, work(session.clone())).await?;
+            let written = session.execute(MARK_WRITTEN, &[&slot, &number]).await? > 0;
+            Ok((value, written))
+        }
+    }
+}
+
+#[cfg(test)]
+pub const PLANNED: [&str; 3] = [MARK, MARK_WRITTEN, MARKED];

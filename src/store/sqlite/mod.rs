@@ -16,7 +16,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
     time::Duration,
 };
@@ -129,6 +129,8 @@ pub struct Sqlite {
     jobs: mpsc::Sender<Job>,
     readers: Readers,
     keys: Arc<Keys>,
+    /// Whether something is to be spread: see `outbox::arrivals`.
+    waits: Arc<AtomicBool>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open.
     lock: Mutex<Option<File>>,
@@ -144,8 +146,9 @@ impl Sqlite {
         let path = settings.data_dir.join("gateway.db");
         let (news, told) = mpsc::unbounded_channel();
         let keys = Arc::new(settings.keys.clone());
-        let writer =
-            Self::prepare(&path, settings, keys.clone(), news, metrics).map_err(|error| describe(error, &path))?;
+        let waits = Arc::new(AtomicBool::new(false));
+        let writer = Self::prepare(&path, settings, keys.clone(), waits.clone(), news, metrics)
+            .map_err(|error| describe(error, &path))?;
         let readers = Readers::open(&path, settings.readers.max(1)).map_err(|error| describe(error, &path))?;
         let (jobs, queue) = mpsc::channel(4096);
         let thread = std::thread::Builder::new()
@@ -154,13 +157,14 @@ impl Sqlite {
             .map_err(|cause| OpenError::Directory { path: settings.data_dir.clone(), cause })?;
         // Ends when the writer does.
         tokio::spawn(writer::tell(told, listener));
-        Ok(Self { jobs, readers, keys, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
+        Ok(Self { jobs, readers, keys, waits, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
     }
 
     fn prepare(
         path: &Path,
         settings: &Settings,
         keys: Arc<Keys>,
+        waits: Arc<AtomicBool>,
         news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> Result<Writer, OpenError> {
@@ -176,14 +180,15 @@ impl Sqlite {
             let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             connection.pragma_update(None, "max_page_count", (settings.max_size / page).max(1))?;
         }
+        let transaction = connection.transaction()?;
+        let Settings { webhooks_per_task, webhooks_enabled, .. } = *settings;
+        let outbox = outbox::State::open(&transaction, keys.clone(), webhooks_per_task, webhooks_enabled)?;
+        transaction.commit()?;
+        let outbox = outbox::arrivals::spread_left(&mut connection, outbox)?;
         webhooks::reseal::reseal(&mut connection, &keys)?;
         // Only now: the file may just have been written anew, by way of a temporary one.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let transaction = connection.transaction()?;
-        let Settings { webhooks_per_task, webhooks_enabled, .. } = *settings;
-        let outbox = outbox::State::open(&transaction, keys, webhooks_per_task, webhooks_enabled)?;
-        transaction.commit()?;
-        Ok(Writer::new(connection, settings.batch_max.max(1), outbox, news, metrics)?)
+        Ok(Writer::new(connection, settings.batch_max.max(1), outbox, waits, news, metrics)?)
     }
 
     async fn write(&self, work: Work) -> Result<Done> {
@@ -257,6 +262,8 @@ impl Store for Sqlite {
 
     fn purge(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<Vec<TaskId>>> {
         Box::pin(async move {
+            // So that nothing is kept only for that. A full store has no room for it before something was removed.
+            let _ = self.spread().await;
             match self.write(Work::Purge { cutoff, now, batch }).await? {
                 Done::Removed(tasks) => Ok(tasks),
                 other => Err(unexpected(&other)),

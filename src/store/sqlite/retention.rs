@@ -10,7 +10,7 @@ use crate::{proto::a2a::TaskState, store::Identity, task::TaskId};
 /// Deliveries that removing tasks takes along at once; one task's are always removed together.
 const DELIVERIES_AT_ONCE: usize = 5000;
 
-/// See `Store::purge`. Tasks that deliveries wait for stay.
+/// See `Store::purge`. Tasks that deliveries wait for stay, as do those of which something is still to be spread.
 pub fn purge_tasks(
     group: &mut Group,
     sql: &Connection,
@@ -34,6 +34,9 @@ pub fn purge_tasks(
     for task in settled_before(sql, cutoff, batch, group.outbox.enabled)? {
         if deliveries > DELIVERIES_AT_ONCE {
             break;
+        }
+        if group.outbox.waiting.has(task.key) {
+            continue;
         }
         raise_feed_floor(sql, task.key, u64::MAX)?;
         deliveries += purge::remove_task(sql, task.key, &task.owner, task.id)?;

@@ -11,7 +11,7 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x4132_4147;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only added to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // `segments` holds the logs: a row for each commit, with its events. Its position is the order of all commits.
     // `tasks` rows stay small (snapshots have their own table), so that lists read few pages. `standing` is 0 for open
     // tasks, 1 for settled ones, 2 for hidden ones: open tasks are few and change often, so they have one small index;
@@ -213,6 +213,13 @@ const MIGRATIONS: [&str; 4] = [
     CREATE INDEX webhooks_of_praisonai ON webhooks (owner) WHERE payload = 2;
     DROP INDEX lanes_leased;
     CREATE INDEX lanes_leased ON lanes (until, retry, stood) WHERE until IS NOT NULL;",
+    // What a commit brought for `webhooks`, `deliveries` and `lanes`, at its position, until it is spread over them: see
+    // `outbox::arrivals`.
+    "CREATE TABLE arrivals (
+        position INTEGER PRIMARY KEY,
+        task INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;",
 ];
 
 /// Brings a database to the newest schema, a new file included.

@@ -1,17 +1,30 @@
 //! The writer thread: takes all waiting work into one transaction, commits it, tells.
 //!
 //! A job that fails fails alone: the group is rolled back and its jobs are tried one by one.
+//!
+//! What webhooks are to hear of is written as arrivals, which are spread before a job needs that, or when nobody waits.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Failure,
-    outbox::{self, hear, purge, requeue, round},
+    outbox::{
+        self, arrivals,
+        hear::{self, Told},
+        purge, requeue, round,
+    },
     read, retention,
-    webhooks::config,
+    webhooks::{config, new_row::NewRow},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -45,10 +58,30 @@ pub enum Work {
     Dispatch(Round),
     /// See `Outbox::purge_deliveries`.
     PurgeDeliveries { cutoff: Option<i64>, now: i64, batch: usize },
+    /// Spread what arrived, the oldest of it, so much.
+    Spread(usize),
     /// See `Store::probe`.
     Probe,
     /// Commit what came before, then end.
     Close,
+}
+
+impl Work {
+    /// How much of what arrived it needs spread: all, if it reads or changes the tables that this is spread over.
+    fn spread(&self) -> usize {
+        match self {
+            Self::PutWebhook(_)
+            | Self::UpdateWebhook(..)
+            | Self::DeleteWebhook(..)
+            | Self::Redeliver(..)
+            | Self::Dispatch(_) => usize::MAX,
+            Self::Append(append) if !append.webhooks.is_empty() => usize::MAX,
+            Self::Spread(most) => *most,
+            // Purges touch nothing that something waits for. They must not need room to make some.
+            Self::Create(_) | Self::Append(_) | Self::Purge { .. } | Self::PurgeDeliveries { .. } => 0,
+            Self::Probe | Self::Close => 0,
+        }
+    }
 }
 
 /// What came of it.
@@ -101,8 +134,9 @@ pub struct News {
     answers: Vec<(oneshot::Sender<Result<Done>>, Result<Done>)>,
 }
 
-/// Tells, in commit order: the listener first, then those who wait for their writes. It runs beside the writer, which
-/// can go on with the next group, and among the tasks that it wakes, which is cheaper than waking them from outside.
+/// Tells, in commit order: the listener first, then those who wait for their writes, and at last that something is due,
+/// since they need not wait for a round to begin. It runs beside the writer, which can go on with the next group, and among
+/// the tasks that it wakes, which is cheaper than waking them from outside.
 ///
 /// The queue is unbounded but never holds more than the writer's callers that are waiting.
 pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Listener>) {
@@ -111,11 +145,11 @@ pub async fn tell(mut news: mpsc::UnboundedReceiver<News>, listener: Arc<dyn Lis
             listener.stored(&commits);
             listener.ordered(commits);
         }
-        if due {
-            listener.due();
-        }
         for (reply, result) in answers {
             let _ = reply.send(result);
+        }
+        if due {
+            listener.due();
         }
     }
 }
@@ -128,6 +162,8 @@ pub struct Writer {
     position: u64,
     /// As of the newest commit.
     outbox: outbox::State,
+    /// Whether something is to be spread, for readers.
+    waits: Arc<AtomicBool>,
     news: mpsc::UnboundedSender<News>,
     metrics: Arc<Metrics>,
 }
@@ -148,9 +184,11 @@ impl Writer {
         connection: Connection,
         batch_max: usize,
         outbox: outbox::State,
+        waits: Arc<AtomicBool>,
         news: mpsc::UnboundedSender<News>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
+        waits.store(outbox.waiting.size() > 0, Ordering::Release);
         connection.set_prepared_statement_cache_capacity(192);
         // Positions are never used twice, even when the newest rows have been removed.
         let position = connection.query_row(
@@ -158,7 +196,7 @@ impl Writer {
             [],
             |row| row.get(0),
         )?;
-        Ok(Self { connection, batch_max, position, outbox, news, metrics })
+        Ok(Self { connection, batch_max, position, outbox, waits, news, metrics })
     }
 
     /// Works until the queue closes; then the database file is whole without its write-ahead log.
@@ -169,6 +207,7 @@ impl Writer {
                 queue.close();
             }
             self.serve(std::mem::take(&mut jobs));
+            while queue.is_empty() && self.outbox.waiting.size() >= arrivals::IDLE && self.spread_some() {}
         }
         // SQLite would do it when the last connection closes, but that may be a reader, which cannot.
         let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
@@ -177,6 +216,15 @@ impl Writer {
             Ok(true) => tracing::info!("the write-ahead log stays beside the database: it is being read"),
             Err(error) => tracing::warn!(%error, "the write-ahead log stays beside the database"),
         }
+    }
+
+    /// Spreads a piece of what arrived, while nobody waits for the writer. False: it could not, and it is left to those who
+    /// need it and can be told why.
+    fn spread_some(&mut self) -> bool {
+        let before = self.outbox.waiting.size();
+        let (reply, _) = oneshot::channel();
+        self.serve(vec![Job { work: Work::Spread(arrivals::IDLE), reply }]);
+        self.outbox.waiting.size() < before
     }
 
     fn serve(&mut self, jobs: Vec<Job>) {
@@ -211,6 +259,7 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
+            arrivals::spread(&mut group.outbox, &transaction, job.work.spread())?;
             let changes = transaction.total_changes();
             results.push(match group.work(&transaction, &job.work) {
                 Ok(done) => Ok(done),
@@ -218,10 +267,12 @@ impl Writer {
                 Err(failure) => return Err(failure),
             });
         }
+        arrivals::bound(&mut group.outbox, &transaction)?;
         group.write_counts(&transaction)?;
         transaction.commit()?;
         self.position = group.position;
         self.outbox = group.outbox;
+        self.waits.store(self.outbox.waiting.size() > 0, Ordering::Release);
         let due = std::mem::take(&mut self.outbox.due);
         let events: usize = group.commits.iter().map(|commit| commit.events.len()).sum();
         self.metrics.events.inc_by(events as u64);
@@ -257,7 +308,7 @@ impl Group {
                 sql.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'probe'")?.execute([])?;
                 Ok(Done::Nothing)
             }
-            Work::Close => Ok(Done::Nothing),
+            Work::Spread(_) | Work::Close => Ok(Done::Nothing),
         }
     }
 
@@ -288,8 +339,8 @@ impl Group {
             !new.webhooks.is_empty(),
         ])?;
         let task = sql.last_insert_rowid();
-        config::put_first(&self.outbox, sql, task, &new.webhooks)?;
-        self.segment(sql, task, &new.identity, !new.webhooks.is_empty(), std::slice::from_ref(event))?;
+        let brought = config::bring(&mut self.outbox, sql, &new.webhooks)?;
+        self.segment(sql, task, &new.identity, false, std::slice::from_ref(event), brought)?;
         self.count(&identity.owner, &identity.agent, event.state, 1);
         Ok(WRITTEN)
     }
@@ -336,7 +387,7 @@ impl Group {
         }
         if !append.events.is_empty() {
             let own = had_webhooks || !append.webhooks.is_empty();
-            self.segment(sql, task, identity, own, &append.events)?;
+            self.segment(sql, task, identity, own, &append.events, Vec::new())?;
         }
         if let Some(snapshot) = &append.snapshot {
             sql.prepare_cached(
@@ -346,6 +397,9 @@ impl Group {
             .execute(params![task, head, &snapshot[..]])?;
         }
         if let Some(trim_to) = append.trim_to.filter(|_| append.snapshot.is_some()) {
+            if self.outbox.enabled && self.outbox.waiting.has(task) {
+                arrivals::spread(&mut self.outbox, sql, usize::MAX)?;
+            }
             retention::trim(sql, task, identity, trim_to, self.outbox.enabled)?;
         }
         if append.hide {
@@ -357,7 +411,8 @@ impl Group {
         Ok(WRITTEN)
     }
 
-    /// Writes events, and what webhooks are to hear of them. `own`: whether the task has webhooks of its own.
+    /// Writes events, and what webhooks are to hear of them. `own`: whether the task has webhooks of its own, besides those
+    /// that it brings.
     fn segment(
         &mut self,
         sql: &Connection,
@@ -365,12 +420,14 @@ impl Group {
         identity: &Arc<Identity>,
         own: bool,
         events: &[Arc<Event>],
+        brought: Vec<NewRow>,
     ) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
         self.position += 1;
         sql.prepare_cached("INSERT INTO segments (position, task, first, last, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![self.position, task, first.sequence, last.sequence, segment::encode(events)])?;
-        hear::hear(&mut self.outbox, sql, task, identity, own, events)?;
+        let told = Told { position: self.position, task, identity, own, events };
+        hear::hear(&mut self.outbox, sql, &told, brought)?;
         self.commits.push(Commit { position: self.position, identity: identity.clone(), events: events.to_vec() });
         Ok(())
     }

@@ -61,7 +61,7 @@ pub fn paths() -> Map<String, Value> {
         (
             "/readyz",
             "Readyz",
-            "Whether the store takes writes",
+            "Whether the store takes writes, and the gateway is not about to stop",
             json!({"200": text("It does."), "503": text("It does not; the text says why.")}),
         ),
         ("/metrics", "Metrics", "Metrics", json!({"200": metrics})),

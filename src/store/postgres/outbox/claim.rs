@@ -72,14 +72,14 @@ const ROOMS: &str = "SELECT o.key, o.open_for > 0, o.open_until <= $2,
      FROM unnest($1::bigint[]) AS c (key) JOIN origins AS o ON o.key = c.key";
 
 /// Lanes of origins `$1` that are due at `$4`, first attempts and later ones as `$2` says, at most `$3` of each; with their
-/// tasks and heads.
+/// tasks and heads. One that is being changed past the rounds' lock waits for the next round.
 const WAITING: &str = concat!(
     "SELECT c.origin, c.retry, l.due, l.key, l.webhook, t.id, head.key, head.sequence, head.created, head.tries,
         head.attempts
      FROM unnest($1::bigint[], $2::boolean[], $3::bigint[]) AS c (origin, retry, most)
      CROSS JOIN LATERAL (SELECT w.due, w.key, w.webhook, w.task FROM lanes AS w
         WHERE w.origin = c.origin AND w.retry = c.retry AND w.held = 0 AND w.token IS NULL AND w.due <= $4
-        ORDER BY w.due LIMIT c.most) AS l
+        ORDER BY w.due LIMIT c.most FOR UPDATE SKIP LOCKED) AS l
      LEFT JOIN tasks AS t ON t.key = l.task
      LEFT JOIN LATERAL ",
     head!(),

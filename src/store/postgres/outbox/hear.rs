@@ -30,18 +30,19 @@ pub struct Heard<'a> {
 
 /// `$1` to `$4` are the tasks, where they have webhooks of their own with what those call them; `$5` to `$8` their events,
 /// in order. True: some of what was written may be due at once. What stands behind others of its lane is not, unless the
-/// first of them is under way: when that ends nobody may see what is written here.
+/// first of them is under way: when that ends nobody may see what is written here. (The offsets have each task's webhooks
+/// looked for, whatever the planner believes of the table.)
 pub const HEAR: &str = "
     WITH ears AS MATERIALIZED (
         SELECT h.task, w.key, w.events, w.state
         FROM unnest($1::bigint[], $2::text[], $4::text[]) AS h (task, owner, id)
-        JOIN webhooks AS w ON w.owner = h.owner AND w.task = h.id AND w.task <> '' AND w.task_key = h.task
-        WHERE w.state <= 1
+        CROSS JOIN LATERAL (SELECT * FROM webhooks AS o WHERE o.owner = h.owner AND o.task = h.id AND o.task <> ''
+            AND o.task_key = h.task AND o.state <= 1 OFFSET 0) AS w
         UNION ALL
         SELECT h.task, w.key, w.events, w.state
         FROM unnest($1::bigint[], $2::text[], $3::text[]) AS h (task, owner, agent)
-        JOIN webhooks AS w ON w.owner = h.owner AND w.agent = h.agent AND w.task = ''
-        WHERE w.state <= 1
+        CROSS JOIN LATERAL (SELECT * FROM webhooks AS o WHERE o.owner = h.owner AND o.agent = h.agent AND o.task = ''
+            AND o.state <= 1 OFFSET 0) AS w
     ), written AS (
         INSERT INTO deliveries (webhook, task, sequence, created)
         SELECT ears.key, said.task, said.sequence, said.created

@@ -123,3 +123,19 @@ macro_rules! head {
     };
 }
 pub(super) use head;
+
+/// The statements that are run often.
+#[cfg(test)]
+pub fn planned() -> Vec<String> {
+    let fixed = [
+        &arrivals::PLANNED[..],
+        &contents::PLANNED,
+        &[hear::HEAR],
+        &lanes::PLANNED,
+        &origins::PLANNED,
+        &requeue::PLANNED,
+        &round::PLANNED,
+    ];
+    let fixed = fixed.into_iter().flatten().map(|statement| (*statement).to_owned());
+    fixed.chain(claim::planned()).chain(purge::planned()).chain(read::planned()).chain(record::planned()).collect()
+}

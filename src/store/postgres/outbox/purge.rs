@@ -21,19 +21,31 @@ const SETTLED: &str = "SELECT key FROM deliveries WHERE settled < $1 ORDER BY se
 const OF_WEBHOOKS: &str = "SELECT d.key FROM unnest($1::bigint[]) AS r (webhook)
      CROSS JOIN LATERAL (SELECT key FROM deliveries WHERE deliveries.webhook = r.webhook LIMIT $2) AS d LIMIT $2";
 
-/// What waits in lanes without a claim, of webhooks that were disabled before `$1`.
-const ABANDONED: &str = "SELECT d.key FROM webhooks AS w
-     JOIN lanes AS l ON l.webhook = w.key AND l.token IS NULL
-     CROSS JOIN LATERAL (SELECT p.key FROM deliveries AS p
-        WHERE p.webhook = l.webhook AND p.task = l.task AND p.state = 0 ORDER BY p.sequence LIMIT $2) AS d
-     WHERE w.disabled < $1 LIMIT $2";
+/// Lanes without a claim, of webhooks that were disabled before `$1`. The offsets keep them looked for in this order.
+macro_rules! abandoned {
+    () => {
+        "(SELECT key FROM webhooks WHERE disabled < $1 OFFSET 0) AS w
+         CROSS JOIN LATERAL (SELECT key, webhook, task FROM lanes
+            WHERE lanes.webhook = w.key AND token IS NULL OFFSET 0) AS l"
+    };
+}
 
-/// The lanes of those webhooks that have nothing left.
-const EMPTY: &str = "DELETE FROM lanes AS l USING webhooks AS w
-     WHERE l.webhook = w.key AND l.token IS NULL AND w.disabled < $1
-       AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-            WHERE d.webhook = l.webhook AND d.task = l.task AND d.state = 0)
-     RETURNING l.origin";
+/// What waits in them.
+const ABANDONED: &str = concat!(
+    "SELECT d.key FROM ",
+    abandoned!(),
+    " CROSS JOIN LATERAL (SELECT p.key FROM deliveries AS p
+        WHERE p.webhook = l.webhook AND p.task = l.task AND p.state = 0 ORDER BY p.sequence LIMIT $2) AS d LIMIT $2"
+);
+
+/// Those that have nothing left.
+const EMPTY: &str = concat!(
+    "DELETE FROM lanes USING (SELECT l.* FROM ",
+    abandoned!(),
+    " WHERE NOT EXISTS (SELECT 1 FROM deliveries AS d
+        WHERE d.webhook = l.webhook AND d.task = l.task AND d.state = 0)) AS e
+     WHERE lanes.key = e.key RETURNING lanes.origin"
+);
 
 const NEXT_REMOVED: &str = "SELECT webhook FROM removed ORDER BY webhook LIMIT 1";
 

@@ -105,21 +105,24 @@ fn state_of(code: i32) -> DeliveryState {
     }
 }
 
-/// The rows that a page may hold, newest first, by the narrowest index there is. Whatever the index does not know is
-/// checked on each, so that a page's bound holds for all that is looked at: also what was removed is a row here.
+/// The rows that a page may hold, newest first, by the narrowest index there is: ranges of both its columns, for by keys
+/// alone all would be gone through. Whatever the index does not know is checked on each, so that a page's bound holds for
+/// all that is looked at: also what was removed is a row here.
 fn statement(query: &DeliveryQuery) -> String {
-    let wheres = if query.task.is_some() {
-        " AND p.task = (SELECT t.key FROM tasks AS t WHERE t.id = $3)"
-    } else if query.webhook.is_some() && query.state == Some(DeliveryState::Failed) {
-        " AND p.webhook = (SELECT w.key FROM webhooks AS w WHERE w.id = $3) AND p.state = 2"
+    let range = |column: &str, of: &str, and: &str| {
+        format!("(p.{column}, p.key) < ({of}, $1) AND p.{column} >= {of}{and} ORDER BY p.{column} DESC, p.key DESC")
+    };
+    let page = if query.task.is_some() {
+        range("task", "(SELECT t.key FROM tasks AS t WHERE t.id = $3)", "")
     } else if query.webhook.is_some() {
-        " AND p.webhook = (SELECT w.key FROM webhooks AS w WHERE w.id = $3)"
+        let failed = if query.state == Some(DeliveryState::Failed) { " AND p.state = 2" } else { "" };
+        range("webhook", "(SELECT w.key FROM webhooks AS w WHERE w.id = $3)", failed)
     } else {
-        ""
+        "p.key < $1 ORDER BY p.key DESC".to_owned()
     };
     format!(
         "SELECT d.key, d.webhook, d.task, d.sequence, d.state, d.created, d.attempts, w.id, w.owner, t.id
-         FROM (SELECT * FROM deliveries AS p WHERE p.key < $1{wheres} ORDER BY p.key DESC LIMIT $2) AS d
+         FROM (SELECT * FROM deliveries AS p WHERE {page} LIMIT $2) AS d
          LEFT JOIN webhooks AS w ON w.key = d.webhook LEFT JOIN tasks AS t ON t.key = d.task
          ORDER BY d.key DESC"
     )
@@ -216,7 +219,8 @@ fn due_at(row: &Row, found: &Found) -> Option<i64> {
 fn backlog_statement() -> String {
     let left = |state: i32| {
         format!(
-            "(SELECT count(*) FROM removed AS r JOIN deliveries AS d ON d.webhook = r.webhook AND d.state = {state})"
+            "(SELECT coalesce(sum((SELECT count(*) FROM deliveries AS d WHERE d.webhook = r.webhook AND d.state = {state})), 0)
+              FROM removed AS r)::bigint"
         )
     };
     format!(
@@ -224,8 +228,9 @@ fn backlog_statement() -> String {
             (SELECT count(*) FROM deliveries WHERE state = 2), {},
             (SELECT count(*) FROM origins WHERE open_for > 0),
             least((SELECT created FROM lanes WHERE held = 0 ORDER BY created LIMIT 1),
-                (SELECT min(a.created) FROM (SELECT webhook, created FROM arrivals ORDER BY key LIMIT {FIRST_ARRIVALS}) AS a
-                    JOIN webhooks AS w ON w.key = a.webhook WHERE w.state = 0))",
+                (SELECT min(a.created) FROM
+                    (SELECT webhook, created FROM arrivals ORDER BY key LIMIT {FIRST_ARRIVALS}) AS a
+                 WHERE (SELECT w.state FROM webhooks AS w WHERE w.key = a.webhook) = 0))",
         left(PENDING),
         left(FAILED)
     )

@@ -19,10 +19,11 @@ use crate::{
 };
 
 const RECEIVER: &str = "SELECT key, state FROM webhooks WHERE id = $1 AND owner = $2";
+/// Ranges of an index that has both columns: by keys alone all webhooks' would be gone through.
 const OF_WEBHOOK: &str = "SELECT key, task, state, created FROM deliveries
-     WHERE webhook = $1 AND key > $2 ORDER BY key LIMIT $3";
+     WHERE (webhook, key) > ($1, $2) AND webhook <= $1 ORDER BY webhook, key LIMIT $3";
 const FAILED_OF_WEBHOOK: &str = "SELECT key, task, state, created FROM deliveries
-     WHERE webhook = $1 AND state = 2 AND key > $2 ORDER BY key LIMIT $3";
+     WHERE (webhook, key) > ($1, $2) AND webhook <= $1 AND state = 2 ORDER BY webhook, key LIMIT $3";
 const ONE: &str = "SELECT d.key, d.task, d.state, d.created FROM deliveries AS d
      WHERE d.webhook = $1 AND d.task = (SELECT t.key FROM tasks AS t WHERE t.id = $2) AND d.sequence = $3";
 

@@ -5,6 +5,8 @@
 //! - A webhook has the name of its origin, and origins do not count their webhooks: no commit writes another's row.
 //! - `lanes.holder` is the process that has the claim: those of dead processes end at once.
 //! - `meta.token` is the newest claim's.
+//! - The unique index of deliveries begins with their sequences, so that nothing takes it for the one of those that wait:
+//!   a lane may have very many that do not.
 
 /// Part of a migration.
 pub const OUTBOX: &str = "
@@ -35,7 +37,7 @@ pub const OUTBOX: &str = "
     CREATE INDEX webhooks_of_no_task ON webhooks (owner, updated) WHERE task <> '' AND task_key IS NULL;
     CREATE INDEX webhooks_idle ON webhooks (updated) WHERE task <> '' AND task_key IS NULL;
     CREATE INDEX webhooks_by_owner ON webhooks (owner, key);
-    CREATE INDEX webhooks_by_agent ON webhooks (owner, agent, key);
+    CREATE INDEX webhooks_by_agent ON webhooks (agent, owner, key);
     CREATE INDEX webhooks_of_praisonai ON webhooks (owner, key) WHERE payload = 2;
     CREATE INDEX webhooks_by_origin ON webhooks (origin);
     CREATE INDEX webhooks_disabled ON webhooks (disabled) WHERE disabled IS NOT NULL;
@@ -50,7 +52,7 @@ pub const OUTBOX: &str = "
         tries integer NOT NULL DEFAULT 0,
         attempts integer NOT NULL DEFAULT 0
     );
-    CREATE UNIQUE INDEX deliveries_by_lane ON deliveries (webhook, task, sequence);
+    CREATE UNIQUE INDEX deliveries_by_event ON deliveries (sequence, task, webhook);
     CREATE INDEX deliveries_pending ON deliveries (webhook, task, sequence) WHERE state = 0;
     CREATE INDEX deliveries_failed ON deliveries (webhook, key) WHERE state = 2;
     CREATE INDEX deliveries_settled ON deliveries (settled) WHERE settled IS NOT NULL;

@@ -17,20 +17,35 @@ pub struct Feed {
     pub open: bool,
 }
 
-/// What is before the oldest transaction under way stays as it is: none that comes to be is among it. The last columns are
-/// about the feed as a whole, the others about one segment, if there is any.
+/// What is before the oldest transaction under way stays as it is: none that comes to be is among it. Transactions of the
+/// server's other databases are under way as well; they are looked up, and left out, where something waits for them. The last
+/// columns are about the feed as a whole, the others about one segment, if there is any.
 ///
-/// No place is told beyond what has been stored: the ids of transactions that stored nothing may be given out again after a
+/// No place is told beyond what has been stored: ids of transactions that stored nothing may be given out again after a
 /// crash.
 pub(super) fn statement() -> String {
     format!(
-        "SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, bounds.stored + 1),
-                least(bounds.head, bounds.stored + 1), (SELECT value FROM meta WHERE name = 'feed_floor'),
+        "WITH ends AS MATERIALIZED (
+            SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $2) << 20 AS oldest,
+                   (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head),
+         bounds AS MATERIALIZED (
+            SELECT head, CASE WHEN EXISTS (SELECT 1 FROM segments WHERE position >= oldest)
+                THEN coalesce((
+                    SELECT (min(running.id::text::bigint) + $2) << 20
+                    FROM pg_snapshot_xip(pg_current_snapshot()) AS running (id)
+                    WHERE NOT EXISTS (
+                        SELECT 1 FROM pg_stat_get_activity(NULL) AS elsewhere
+                        JOIN pg_database ON pg_database.oid = elsewhere.datid AND datname <> current_database()
+                        WHERE elsewhere.backend_xid::text::bigint = running.id::text::bigint & 4294967295)), head)
+                ELSE oldest END AS horizon
+            FROM ends)
+         SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, stored.position + 1),
+                least(bounds.head, stored.position + 1),
+                (SELECT value FROM meta WHERE name = 'feed_floor'),
                 EXISTS (SELECT 1 FROM segments WHERE position >= bounds.horizon)
-         FROM (SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $2) << 20 AS horizon,
-                      (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head,
-                     greatest((SELECT max(position) FROM segments),
-                              (SELECT value FROM meta WHERE name = 'feed_floor')) AS stored) AS bounds
+         FROM bounds
+         CROSS JOIN (SELECT greatest((SELECT max(position) FROM segments),
+                                     (SELECT value FROM meta WHERE name = 'feed_floor')) AS position) AS stored
          LEFT JOIN LATERAL (
             SELECT task, position, first, data, sum(octet_length(data)) OVER
                    (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes

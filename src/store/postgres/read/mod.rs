@@ -196,7 +196,8 @@ pub async fn link(session: &Session, id: TaskId) -> Result<Option<Link>, Failure
 }
 
 const LINKED: &str = "SELECT id FROM tasks
-     WHERE sha256(upstream_task) = sha256($1) AND upstream_task = $1 AND upstream_task <> '' AND agent = $2 AND owner = $3 ORDER BY key DESC LIMIT 1";
+     WHERE sha256(upstream_task) = sha256($1) AND upstream_task = $1 AND upstream_task <> '' AND agent = $2 AND owner = $3
+     ORDER BY key DESC LIMIT 1";
 
 pub async fn linked(
     session: &Session,

@@ -1,12 +1,14 @@
 //! At opening: every webhook's secrets are brought under the current key, or the store does not open.
 //!
-//! Other processes may do the same at the same time: with the same keys, which does no harm. One with older keys alone no
-//! longer reads what was sealed anew: so keys are given to all processes before one has them as its current one.
+//! Most of the time there is nothing to do, and nobody waits. Else it has the outbox lock, and other processes that begin
+//! find it done. A process with older keys alone no longer reads what was sealed anew: so a new key is given to all of
+//! them, as an older one, before it is anyone's current one.
 
 use uuid::Uuid;
 
 use super::super::{
     OpenError,
+    schema::OUTBOX_LOCK,
     session::{Failure, Session},
 };
 use crate::{store::Keys, task::WebhookId};
@@ -14,7 +16,7 @@ use crate::{store::Keys, task::WebhookId};
 /// Webhooks that are looked at in one piece.
 const AT_ONCE: i64 = 1000;
 
-const PIECE: &str = "SELECT key, id, secrets FROM webhooks WHERE key > $1 ORDER BY key LIMIT $2 FOR UPDATE";
+const PIECE: &str = "SELECT key, id, secrets FROM webhooks WHERE key > $1 ORDER BY key LIMIT $2";
 const WRITE: &str =
     "UPDATE webhooks AS w SET secrets = n.secrets FROM unnest($1::bigint[], $2::bytea[]) AS n (key, secrets)
      WHERE w.key = n.key";
@@ -57,10 +59,16 @@ pub async fn reseal(session: &Session, keys: &Keys) -> Result<(), OpenError> {
 
 async fn all(session: &Session, keys: &Keys) -> Result<Changes, OpenError> {
     let mut changes = Changes::default();
-    let mut after = 0_i64;
+    let (mut after, mut locked) = (0_i64, false);
     loop {
         let piece = session.query(PIECE, &[&after, &AT_ONCE]).await?;
         let Some(last) = piece.last() else { return Ok(changes) };
+        if !locked && !piece.iter().all(|row| keys.is_current(row.get(2))) {
+            session.query(OUTBOX_LOCK, &[]).await?;
+            locked = true;
+            // It may have changed meanwhile.
+            continue;
+        }
         after = last.get(0);
         let (mut changed, mut secrets) = (Vec::new(), Vec::new());
         for row in &piece {

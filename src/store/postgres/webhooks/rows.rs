@@ -131,26 +131,31 @@ pub async fn list(session: &Session, keys: &Keys, query: &WebhookQuery) -> Resul
 }
 
 /// The webhooks of a task are few and are sorted: what keeps other indexes from being used for them is added. All others
-/// come in the order of an index.
+/// come in the order of an index, as a range of all its columns: by keys alone all owners' would be gone through.
 fn page_of(query: &WebhookQuery) -> String {
-    let (key, agent) = if query.task.is_some() { ("w.key + 0", "w.agent || ''") } else { ("w.key", "w.agent") };
-    let mut wheres = format!("w.owner = $1 AND {key} > $2");
-    let mut next = 4..;
-    let mut place = || next.next().unwrap_or_default();
-    if query.agent.is_some() {
-        wheres.push_str(&format!(" AND {agent} = ${}", place()));
-    }
+    let mut wheres = match (query.task.as_deref(), &query.agent) {
+        (None, None) => "(w.owner, w.key) > ($1, $2) AND w.owner <= $1".to_owned(),
+        (None, Some(_)) => "(w.agent, w.owner, w.key) > ($4, $1, $2) AND (w.agent, w.owner) <= ($4, $1)".to_owned(),
+        (Some(_), None) => "w.owner = $1 AND w.key > $2".to_owned(),
+        (Some(_), Some(_)) => "w.owner = $1 AND w.key > $2 AND w.agent || '' = $4".to_owned(),
+    };
     match query.task.as_deref() {
         None => {}
         // Those of agents as a whole have an index of their own, too.
         Some("") => wheres.push_str(" AND w.task = ''"),
-        Some(_) => wheres.push_str(&format!(" AND w.task = ${} AND w.task <> ''", place())),
+        Some(_) if query.agent.is_some() => wheres.push_str(" AND w.task = $5 AND w.task <> ''"),
+        Some(_) => wheres.push_str(" AND w.task = $4 AND w.task <> ''"),
     }
     if let Some(payload) = query.payload {
         // Not a parameter: only so the index of PraisonAI's can be used, the only ones that are asked for.
         wheres.push_str(&format!(" AND w.payload = {}", dialect_code(payload)));
     }
-    format!("{SELECT} WHERE {wheres} ORDER BY {key} LIMIT $3")
+    let order = match (query.task.is_some(), query.agent.is_some()) {
+        (true, _) => "w.key + 0",
+        (false, true) => "w.agent, w.owner, w.key",
+        (false, false) => "w.owner, w.key",
+    };
+    format!("{SELECT} WHERE {wheres} ORDER BY {order} LIMIT $3")
 }
 
 /// See `Webhooks::standing`.

@@ -107,6 +107,7 @@ impl Lane {
                     self.queue.release(&keys);
                 }
             }
+            self.queue.rest();
         }
         self.slot.close().await;
     }
@@ -129,7 +130,8 @@ impl Lane {
         let started = Instant::now();
         let works: Vec<&Work> = jobs.iter().map(|job| &job.work).collect();
         let (shared, works, number) = (&*self.shared, &works[..], self.number);
-        let written = self.slot.run(|session| async move { batch::write(shared, &session, number, works).await }).await;
+        let written =
+            self.slot.write(|session| async move { batch::write(shared, &session, number, works).await }).await;
         self.shared.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.shared.metrics.commit_batch.observe(jobs.len() as f64);
         written

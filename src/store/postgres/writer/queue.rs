@@ -3,14 +3,20 @@
 //! Promises:
 //! - **One at a time.** Of the writes to one task, or with one request id, no two are under way at once: the later ones
 //!   wait for the first to be told. They are taken in the order in which they came.
+//! - **Together.** While one writer is at work another begins only if many jobs wait, or one does so for long: what is
+//!   written together costs less. The writer that worked last is the next to work.
 //! - **Bounded.** No more wait than [`ROOM`], and a batch ends with the job that makes it large.
 
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
 use crate::{
     error::Result,
@@ -22,6 +28,11 @@ use crate::{
 const ROOM: usize = 4096;
 /// A batch of so many bytes takes no more jobs.
 const LARGE: usize = 4 << 20;
+
+/// While somebody is at work somebody else begins with so many jobs.
+const MANY: usize = 32;
+/// Or once one has waited for so long.
+const LONG: Duration = Duration::from_millis(2);
 
 /// Something to be written.
 pub enum Work {
@@ -74,6 +85,7 @@ impl Work {
 pub struct Job {
     pub work: Work,
     pub reply: oneshot::Sender<Result<Receipt>>,
+    since: Instant,
     /// Its place among those that wait.
     _room: OwnedSemaphorePermit,
 }
@@ -86,6 +98,7 @@ pub enum Key {
 }
 
 /// Jobs for one transaction.
+#[derive(Default)]
 pub struct Batch {
     pub jobs: Vec<Job>,
     /// To be released once they have been told.
@@ -105,6 +118,8 @@ struct Waiting {
     jobs: VecDeque<Job>,
     /// What is under way.
     busy: HashSet<Key>,
+    /// How many are at work.
+    working: usize,
     closed: bool,
 }
 
@@ -127,28 +142,49 @@ impl Queue {
             if waiting.closed {
                 return Err(closed());
             }
-            waiting.jobs.push_back(Job { work, reply, _room: room });
+            waiting.jobs.push_back(Job { work, reply, since: Instant::now(), _room: room });
+            let count = waiting.jobs.len();
+            // Of one that is to wait somebody must know for how long.
+            if waiting.working > 0 && count != 1 && !count.is_multiple_of(MANY) {
+                return Ok(answer);
+            }
         }
-        self.bell.notify_one();
+        self.bell.notify_last();
         Ok(answer)
     }
 
-    /// Waits for jobs, at most so many; none: the queue is closed, and nothing waits any more.
+    /// Waits for jobs, at most so many, for somebody who is at work from then on; none: the queue is closed, and nothing
+    /// waits any more.
     pub async fn take(&self, most: usize) -> Option<Batch> {
         loop {
-            let (batch, ended) = {
+            let patience = {
                 let mut waiting = self.lock();
-                let batch = waiting.take(most);
-                (batch, waiting.closed && waiting.jobs.is_empty())
+                if waiting.closed && waiting.jobs.is_empty() {
+                    self.bell.notify_last();
+                    return None;
+                }
+                let batch = if waiting.is_time() { waiting.take(most) } else { Batch::default() };
+                if !batch.jobs.is_empty() {
+                    waiting.working += 1;
+                    if !waiting.jobs.is_empty() {
+                        self.bell.notify_last();
+                    }
+                    return Some(batch);
+                }
+                !waiting.jobs.is_empty()
             };
-            if batch.jobs.is_empty() && !ended {
+            if patience {
+                // An error: nobody rang, but one has waited for long.
+                let _ = timeout(LONG, self.bell.notified()).await;
+            } else {
                 self.bell.notified().await;
-                continue;
             }
-            // Somebody else may find more, or hear of the end.
-            self.bell.notify_one();
-            return Some(batch).filter(|batch| !batch.jobs.is_empty());
         }
+    }
+
+    /// Whoever took a batch is no longer at work.
+    pub fn rest(&self) {
+        self.lock().working -= 1;
     }
 
     /// Lets others write to what a batch was about.
@@ -157,18 +193,13 @@ impl Queue {
         for key in keys {
             waiting.busy.remove(key);
         }
-        let some = !waiting.jobs.is_empty() || waiting.closed;
-        drop(waiting);
-        if some {
-            self.bell.notify_one();
-        }
     }
 
     /// Takes nothing more in.
     pub fn close(&self) {
         self.lock().closed = true;
         self.room.close();
-        self.bell.notify_one();
+        self.bell.notify_last();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -177,9 +208,15 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Whether somebody who is not at work is to begin.
+    fn is_time(&self) -> bool {
+        let long = |job: &Job| job.since.elapsed() >= LONG;
+        self.working == 0 || self.closed || self.jobs.len() >= MANY || self.jobs.front().is_some_and(long)
+    }
+
     /// Takes the first jobs that nothing under way is about.
     fn take(&mut self, most: usize) -> Batch {
-        let mut batch = Batch { jobs: Vec::new(), keys: Vec::new() };
+        let mut batch = Batch::default();
         let (mut bytes, mut at) = (0, 0);
         while batch.jobs.len() < most && bytes < LARGE {
             let Some(job) = self.jobs.get(at) else { break };
@@ -203,5 +240,85 @@ impl Waiting {
             }
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::{
+        proto::a2a::{Task, TaskState, stream_response::Payload},
+        task::{Dialect, Event},
+    };
+
+    fn identity() -> Arc<Identity> {
+        let (id, none) = (TaskId::mint(), String::new);
+        let (owner, agent, context_id) = ("o".into(), "a".into(), none());
+        let output_modes = Vec::new();
+        let dialect = Dialect::V1;
+        Arc::new(Identity { id, owner, agent, context_id, dialect, created: 1, deadline: None, output_modes })
+    }
+
+    fn append(identity: &Arc<Identity>, bytes: usize) -> Work {
+        let task = Task { id: "x".repeat(bytes), ..Task::default() };
+        let event = Event::new(identity.id, 2, 1, TaskState::Working, Payload::Task(task));
+        Work::Append(Box::new(Append::new(identity.clone(), 1, TaskState::Submitted, vec![Arc::new(event)])))
+    }
+
+    fn tasks(batch: &Batch) -> Vec<TaskId> {
+        batch.jobs.iter().map(|job| job.work.identity().id).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_to_one_task_are_taken_one_after_the_other_and_others_pass_them() {
+        let queue = Queue::default();
+        let (a, b) = (identity(), identity());
+        for task in [&a, &a, &b, &a] {
+            queue.put(append(task, 1)).await.unwrap();
+        }
+        let first = queue.take(10).await.unwrap();
+        assert_eq!(tasks(&first), [a.id, b.id]);
+        // A writer that is free finds nothing that it may take, however long it waits.
+        assert!(timeout(LONG * 10, queue.take(10)).await.is_err());
+        queue.release(&first.keys);
+        queue.rest();
+        let second = queue.take(10).await.unwrap();
+        assert_eq!(tasks(&second), [a.id]);
+        queue.release(&second.keys);
+        queue.rest();
+        queue.close();
+        assert_eq!(tasks(&queue.take(10).await.unwrap()), [a.id]);
+        assert!(queue.take(10).await.is_none() && queue.put(append(&b, 1)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn another_writer_begins_when_many_jobs_wait_or_one_for_long() {
+        let queue = Queue::default();
+        queue.put(append(&identity(), 1)).await.unwrap();
+        let first = queue.take(10).await.unwrap();
+        assert_eq!(first.jobs.len(), 1);
+        queue.put(append(&identity(), 1)).await.unwrap();
+        // Nobody rings any more: it has waited for long.
+        assert_eq!(queue.take(1000).await.unwrap().jobs.len(), 1);
+        let many = (0..MANY).map(|_| queue.put(append(&identity(), 1)));
+        futures::future::try_join_all(many).await.unwrap();
+        let mut taking = Box::pin(queue.take(1000));
+        let std::task::Poll::Ready(batch) = poll!(&mut taking) else { panic!("it waits") };
+        assert_eq!(batch.unwrap().jobs.len(), MANY);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_with_what_makes_it_large() {
+        let queue = Queue::default();
+        for bytes in [LARGE / 2, LARGE, 1, 1] {
+            queue.put(append(&identity(), bytes)).await.unwrap();
+        }
+        let sizes = [queue.take(10).await.unwrap().jobs.len(), {
+            queue.rest();
+            queue.take(1).await.unwrap().jobs.len()
+        }];
+        assert_eq!(sizes, [2, 1]);
     }
 }

@@ -11,6 +11,8 @@ use super::{State, origins};
 const HEAD: &str = "SELECT key, sequence, created, tries, attempts FROM deliveries
      WHERE webhook = ?1 AND task = ?2 AND state = 0 ORDER BY sequence LIMIT 1";
 
+const LANE: &str = "SELECT 1 FROM lanes WHERE task = ?1 AND webhook = ?2";
+
 /// The first pending delivery of a lane.
 pub struct Head {
     pub key: i64,
@@ -32,6 +34,11 @@ pub fn head(sql: &Connection, webhook: i64, task: i64) -> rusqlite::Result<Optio
             })
         })
         .optional()
+}
+
+/// Whether something of a lane is pending.
+pub fn exists(sql: &Connection, webhook: i64, task: i64) -> rusqlite::Result<bool> {
+    sql.prepare_cached(LANE)?.exists([task, webhook])
 }
 
 /// Whom a lane is of, and what it needs to know of that.
@@ -149,4 +156,4 @@ fn remove(sql: &Connection, statement: &str, key: i64) -> rusqlite::Result<()> {
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 1] = [HEAD];
+pub const PLANNED: [&str; 2] = [HEAD, LANE];

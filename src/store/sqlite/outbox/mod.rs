@@ -3,9 +3,10 @@
 //! All of it runs on the writer, as parts of its commits. What the writer keeps in memory for it is in [`State`], which a
 //! commit changes as a copy: a commit that fails leaves none of it behind.
 //!
-//! `hear` writes deliveries, `round` is a dispatcher's round (`record`, `claim`), `places` are its limits, `lanes` and `origins` are what both
+//! `hear` writes deliveries as `arrivals`, which are spread before they are needed, `round` is a dispatcher's round (`record`, `claim`), `places` are its limits, `lanes` and `origins` are what both
 //! keep up to date, `requeue` makes deliveries due again, `read` lists them, `contents` reads what they are about.
 
+pub mod arrivals;
 pub mod claim;
 pub mod contents;
 pub mod hear;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use self::hear::Ears;
+use self::{arrivals::Waiting, hear::Ears};
 use crate::store::{rules::TOLERANCE, seal::Keys};
 
 /// The column `deliveries.state`.
@@ -43,6 +44,10 @@ pub struct State {
     pub enabled: bool,
     /// The webhooks of agents as a whole that hear of events; none: to be read again.
     ears: Option<Arc<Ears>>,
+    /// What waits to be spread over the tables that rounds go by.
+    pub waiting: Waiting,
+    /// The newest key of a webhook.
+    webhook: i64,
     /// The newest time that a round told: milliseconds since 1970 UTC. What becomes due outside of a round is due at
     /// it, so that the next round takes it, whatever the clock says then.
     clock: i64,
@@ -79,12 +84,15 @@ impl State {
         for origin in touched {
             origins::refresh(sql, origin)?;
         }
+        let (waiting, webhook) = arrivals::load(sql)?;
         // Tokens are never used twice: each process has its own range.
         Ok(Self {
             keys,
             per_task,
             enabled,
             ears: None,
+            waiting,
+            webhook,
             clock,
             noted: clock,
             token: epoch << 32,
@@ -101,6 +109,12 @@ impl State {
     /// Reads the webhooks of agents as a whole again before the next event.
     pub fn forget_ears(&mut self) {
         self.ears = None;
+    }
+
+    /// The key of a new webhook. Known before its row is written.
+    pub fn next_webhook(&mut self) -> i64 {
+        self.webhook += 1;
+        self.webhook
     }
 
     fn next_token(&mut self) -> i64 {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{claim, contents, hear, lanes, origins, places, purge, read, requeue, round};
+use super::{arrivals, claim, contents, hear, lanes, origins, places, purge, read, requeue, round};
 use crate::store::sqlite::{
     schema,
     webhooks::{config, rows},
@@ -29,7 +29,8 @@ fn hot_queries_go_by_an_index() {
     let mut sql = Connection::open_in_memory().unwrap();
     schema::migrate(&mut sql).unwrap();
     let hot = [
-        &claim::PLANNED[..],
+        &arrivals::PLANNED[..],
+        &claim::PLANNED,
         &config::PLANNED,
         &contents::PLANNED,
         &hear::PLANNED,

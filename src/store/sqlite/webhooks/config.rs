@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::rows::{self, Stored};
+use super::{
+    new_row::NewRow,
+    rows::{self, Stored},
+};
 use crate::{
     error::Error,
     store::{
@@ -21,6 +24,8 @@ const TASK: &str = "SELECT key FROM tasks WHERE id = ?1 AND owner = ?2";
 const MARK: &str = "UPDATE tasks SET webhooks = EXISTS (SELECT 1 FROM webhooks
         WHERE owner = ?2 AND task = ?3 AND task <> '' AND task_key = ?1)
      WHERE key = ?1";
+
+const NAMED: &str = "SELECT 1 FROM webhooks WHERE owner = ?1 AND task = ?2 AND name = ?3 AND task <> ''";
 
 const COUNT_OF_AGENT: &str =
     "SELECT count(*) FROM webhooks INDEXED BY webhooks_of_agents WHERE owner = ?1 AND agent = ?2 AND task = ''";
@@ -43,17 +48,21 @@ pub fn put(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Web
     }
 }
 
-/// Stores the webhooks that a new task brings: there is none of it yet, so nothing is looked for. The task is to be
-/// marked as having some.
-pub fn put_first(state: &State, sql: &Connection, task: i64, webhooks: &[Webhook]) -> Result<(), Failure> {
+/// The webhooks that a new task brings, as they are to be stored. The task is to be marked as having some.
+pub fn bring(state: &mut State, sql: &Connection, webhooks: &[Webhook]) -> Result<Vec<NewRow>, Failure> {
     if webhooks.len() > state.per_task {
         return Err(rules::limit(state.per_task, "a task").into());
     }
-    for webhook in webhooks {
+    for (index, webhook) in webhooks.iter().enumerate() {
         check_named(webhook)?;
-        write_new(state, sql, webhook, Some(task))?;
+        // They are spread when nobody can be told any more.
+        let same = |other: &Webhook| other.name == webhook.name || other.id == webhook.id;
+        let values = params![&*webhook.owner, webhook.task, webhook.name];
+        if webhooks[..index].iter().any(same) || sql.prepare_cached(NAMED)?.exists(values)? {
+            return Err(Error::internal("storing a webhook", "there is one of its name already").into());
+        }
     }
-    Ok(())
+    webhooks.iter().map(|webhook| NewRow::new(state, webhook)).collect()
 }
 
 /// An empty name means another one when it is read; a row's is never empty.
@@ -67,42 +76,12 @@ fn check_named(webhook: &Webhook) -> Result<(), Failure> {
 fn insert(state: &mut State, sql: &Connection, webhook: &Webhook) -> Result<Webhook, Failure> {
     let task_key = task_of(sql, webhook)?;
     check_limits(state, sql, webhook, task_key)?;
-    write_new(state, sql, webhook, task_key)?;
+    NewRow::new(state, webhook)?.insert(sql, task_key)?;
     if let Some(task) = task_key {
         sql.prepare_cached("UPDATE tasks SET webhooks = 1 WHERE key = ?1 AND webhooks = 0")?.execute([task])?;
     }
     forget_ears(state, &webhook.task);
     Ok(webhook.clone())
-}
-
-fn write_new(state: &State, sql: &Connection, webhook: &Webhook, task_key: Option<i64>) -> Result<(), Failure> {
-    let origin = origins::refer(sql, &webhook.origin)?;
-    sql.prepare_cached(
-        "INSERT INTO webhooks (id, owner, agent, task, task_key, name, url, origin, payload, events, secrets, state,
-                created, updated, disabled, failing_since, last_success, last_failure, last_error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, NULL, ?15, ?16, ?17, ?18)",
-    )?
-    .execute(params![
-        webhook.id.to_bytes(),
-        &*webhook.owner,
-        &*webhook.agent,
-        webhook.task,
-        task_key,
-        webhook.name,
-        webhook.url,
-        origin,
-        read::dialect_code(webhook.payload),
-        events_code(webhook.events),
-        state.keys.seal(webhook.id, &webhook.secrets)?,
-        state_code(webhook.state),
-        webhook.created,
-        webhook.updated,
-        webhook.health.failing_since,
-        webhook.health.last_success,
-        webhook.health.last_failure,
-        webhook.health.last_error,
-    ])?;
-    Ok(())
 }
 
 /// After a change of a webhook: those of agents are kept in memory.
@@ -276,4 +255,4 @@ pub fn remove(sql: &Connection, key: i64) -> rusqlite::Result<()> {
 }
 
 #[cfg(test)]
-pub const PLANNED: [&str; 5] = [TASK, MARK, COUNT_OF_AGENT, COUNT_OF_TASK, COUNT_OF_NO_TASK];
+pub const PLANNED: [&str; 6] = [TASK, MARK, NAMED, COUNT_OF_AGENT, COUNT_OF_TASK, COUNT_OF_NO_TASK];

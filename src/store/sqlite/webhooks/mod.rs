@@ -1,15 +1,17 @@
 //! Webhooks and their deliveries in SQLite: the store's traits over what the writer and the readers do.
 
 pub mod config;
+pub mod new_row;
 pub mod reseal;
 pub mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::future::BoxFuture;
+use rusqlite::Connection;
 
 use super::{
-    Sqlite,
+    Failure, Sqlite,
     outbox::{contents, read},
     unexpected,
     writer::{Done, Work},
@@ -23,6 +25,25 @@ use crate::{
     task::{Webhook, WebhookId},
 };
 
+impl Sqlite {
+    /// Has what arrived spread over the tables that are read of webhooks and by rounds, if anything waits for that.
+    pub(super) async fn spread(&self) -> Result<()> {
+        if self.waits.load(Ordering::Acquire) {
+            self.write(Work::Spread(usize::MAX)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads those tables: whoever was told that a webhook or an event is stored finds it there.
+    async fn read_spread<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        self.spread().await?;
+        self.readers.read(query).await
+    }
+}
+
 impl Webhooks for Sqlite {
     fn put_webhook(&self, webhook: Webhook) -> BoxFuture<'_, Result<Webhook>> {
         Box::pin(async move {
@@ -35,7 +56,7 @@ impl Webhooks for Sqlite {
 
     fn webhook(&self, owner: Arc<str>, which: Which) -> BoxFuture<'_, Result<Option<Webhook>>> {
         let keys = self.keys.clone();
-        Box::pin(self.readers.read(move |connection| {
+        Box::pin(self.read_spread(move |connection| {
             let found = rows::find(connection, &keys, &owner, &which)?;
             Ok(found.map(|stored| stored.webhook))
         }))
@@ -43,7 +64,7 @@ impl Webhooks for Sqlite {
 
     fn webhooks(&self, query: WebhookQuery) -> BoxFuture<'_, Result<WebhookPage>> {
         let keys = self.keys.clone();
-        Box::pin(self.readers.read(move |connection| rows::list(connection, &keys, &query)))
+        Box::pin(self.read_spread(move |connection| rows::list(connection, &keys, &query)))
     }
 
     fn update_webhook(&self, owner: Arc<str>, change: WebhookChange) -> BoxFuture<'_, Result<Option<Webhook>>> {
@@ -65,11 +86,11 @@ impl Webhooks for Sqlite {
     }
 
     fn standing(&self, id: WebhookId) -> BoxFuture<'_, Result<Standing>> {
-        Box::pin(self.readers.read(move |connection| rows::standing(connection, id)))
+        Box::pin(self.read_spread(move |connection| rows::standing(connection, id)))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage>> {
-        Box::pin(self.readers.read(move |connection| read::list(connection, &query)))
+        Box::pin(self.read_spread(move |connection| read::list(connection, &query)))
     }
 
     fn redeliver(&self, owner: Arc<str>, wanted: Redelivery) -> BoxFuture<'_, Result<Requeued>> {
@@ -97,7 +118,7 @@ impl Outbox for Sqlite {
     }
 
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
-        Box::pin(self.readers.read(read::backlog))
+        Box::pin(self.read_spread(read::backlog))
     }
 
     fn purge_deliveries(&self, cutoff: Option<i64>, now: i64, batch: usize) -> BoxFuture<'_, Result<usize>> {

@@ -2,7 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
-mod database;
+mod batches;
+mod feeds;
+mod leases;
+mod lost;
+mod requests;
+mod retention;
+mod rig;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::database;
 
 #[tokio::test]
 async fn the_servers_of_tests_can_be_stopped_and_started() {
