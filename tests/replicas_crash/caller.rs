@@ -232,7 +232,7 @@ pub async fn work(
 impl Client {
     /// Plays a whole story.
     async fn play(&mut self, plan: Plan, hooks: &Hooks) -> Story {
-        let webhook = plan.hook.as_ref().map(|path| hooks.new(path));
+        let webhook = plan.hook.as_ref().map(|path| hooks.hook(path));
         let record = self.submit(&said(plan.agent, &plan.text, "", webhook)).await;
         let id = record.task.unwrap().id;
         let mut second = Self { channels: self.channels.clone(), random: self.random.fork(), losses: 0 };

@@ -170,9 +170,6 @@ fn check_outcome(text: &str, task: &Task, log: &[TaskEvent], seen: &[Seen], tall
             let told = |seen: &Seen| seen.tasks.get(text).is_none_or(|task| seen.cancels.contains(task));
             let why = now.message.as_ref().map(|message| texts(&message.parts).concat()).unwrap_or_default();
             let untold = why.contains("may still be working");
-            if untold {
-                eprintln!("T untold {text} {why} {log:#?}");
-            }
             tally.untold += usize::from(untold);
             assert!(untold || seen.iter().all(told), "{text}: its agent was not told that it is canceled: {log:?}");
         }

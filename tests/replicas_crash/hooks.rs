@@ -54,7 +54,7 @@ impl Hooks {
         });
         let hooks = Self(Arc::new([Receiver::willing().await, moody.await]));
         for (agent, _) in AGENTS {
-            let webhook = NewWebhook { agent: agent.to_owned(), ..hooks.new(&format!("/all/{agent}")) };
+            let webhook = NewWebhook { agent: agent.to_owned(), ..hooks.hook(&format!("/all/{agent}")) };
             let request = CreateWebhookRequest { webhook: Some(webhook) };
             let call = |mut gateway: GatewayClient<_>, request| async move { gateway.create_webhook(request).await };
             client.insist(&request, call).await.unwrap();
@@ -63,7 +63,7 @@ impl Hooks {
     }
 
     /// One of a path.
-    pub fn new(&self, path: &str) -> NewWebhook {
+    pub fn hook(&self, path: &str) -> NewWebhook {
         let receiver = &self.0[path.len() % 2];
         let name = path.trim_start_matches('/').replace('/', "-");
         NewWebhook { name, url: receiver.url(path), ..NewWebhook::default() }

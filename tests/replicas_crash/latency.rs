@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Tasks that run at the same time.
-const TASKS: usize = 60;
+const TASKS: usize = 24;
 
 /// No more than this on the busiest machine. What is usual is told, and is far less.
 const SANE: Duration = Duration::from_secs(2);

@@ -30,6 +30,11 @@ const CLOCK_TOLERANCE: i64 = 1000;
 /// Between two rounds at least, where only time is waited for.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
+/// Between two rounds at least, unless so many results wait: each round is a commit that others wait behind, and what ends
+/// or comes meanwhile goes with the next.
+const GATHER: Duration = Duration::from_millis(2);
+const GATHERED: usize = 64;
+
 /// Until a failed round is tried again: at first, at most, and at most while shutting down.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -116,6 +121,8 @@ pub(super) struct Worker {
     look_at: Instant,
     /// Not before this: the store has just failed.
     not_before: Instant,
+    /// Not before this, unless much has gathered: a round has just ended.
+    gather_until: Instant,
     backoff: Duration,
 }
 
@@ -166,6 +173,7 @@ impl Worker {
             next: None,
             look_at: now,
             not_before: now,
+            gather_until: now,
             backoff: BACKOFF,
         }
     }
@@ -223,7 +231,7 @@ impl Worker {
     fn wake_at(&self) -> Instant {
         let round = match (&self.call, self.wants_round()) {
             (Some(_), _) => None,
-            (None, true) => Some(self.not_before),
+            (None, true) => Some(self.not_before.max(self.gather_until)),
             (None, false) => (self.free() > 0).then(|| self.look_at.max(self.not_before)),
         };
         let closing = self.closing.as_ref().map(|it| if it.aborted { it.end_at } else { it.abort_at });
@@ -247,7 +255,8 @@ impl Worker {
     fn begin_round(&mut self) {
         let now = Instant::now();
         let looks = self.free() > 0 && now >= self.look_at;
-        if self.call.is_some() || now < self.not_before || !(looks || self.wants_round()) {
+        let waits = now < self.not_before || now < self.gather_until && self.results.len() < GATHERED;
+        if self.call.is_some() || waits || !(looks || self.wants_round()) {
             return;
         }
         let begun = Moment { time: now, wall: (self.shared.clock)() };
@@ -283,6 +292,7 @@ impl Worker {
         match answer {
             Ok(claims) => {
                 self.backoff = BACKOFF;
+                self.gather_until = Instant::now() + GATHER;
                 if claims.refused > 0 {
                     tracing::debug!(refused = claims.refused, "claims were lost before what came of them was recorded");
                 }

@@ -21,7 +21,7 @@ pub struct Feed {
 /// server's other databases are under way as well; they are looked up, and left out, where something waits for them. The last
 /// columns are about the feed as a whole, the others about one segment, if there is any.
 ///
-/// No place is told beyond what has been stored: the ids of transactions that stored nothing may be given out again after a
+/// No place is told beyond what has been stored: ids of transactions that stored nothing may be given out again after a
 /// crash.
 pub(super) fn statement() -> String {
     format!(
@@ -29,9 +29,7 @@ pub(super) fn statement() -> String {
             SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $2) << 20 AS oldest,
                    (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $2) << 20 AS head),
          bounds AS MATERIALIZED (
-            SELECT head, greatest((SELECT max(position) FROM segments),
-                                  (SELECT value FROM meta WHERE name = 'feed_floor')) + 1 AS stored,
-                CASE WHEN EXISTS (SELECT 1 FROM segments WHERE position >= oldest)
+            SELECT head, CASE WHEN EXISTS (SELECT 1 FROM segments WHERE position >= oldest)
                 THEN coalesce((
                     SELECT (min(running.id::text::bigint) + $2) << 20
                     FROM pg_snapshot_xip(pg_current_snapshot()) AS running (id)
@@ -41,10 +39,13 @@ pub(super) fn statement() -> String {
                         WHERE elsewhere.backend_xid::text::bigint = running.id::text::bigint & 4294967295)), head)
                 ELSE oldest END AS horizon
             FROM ends)
-         SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, bounds.stored),
-                least(bounds.head, bounds.stored), (SELECT value FROM meta WHERE name = 'feed_floor'),
+         SELECT {COLUMNS}, page.position, page.first, page.data, least(bounds.horizon, stored.position + 1),
+                least(bounds.head, stored.position + 1),
+                (SELECT value FROM meta WHERE name = 'feed_floor'),
                 EXISTS (SELECT 1 FROM segments WHERE position >= bounds.horizon)
          FROM bounds
+         CROSS JOIN (SELECT greatest((SELECT max(position) FROM segments),
+                                     (SELECT value FROM meta WHERE name = 'feed_floor')) AS position) AS stored
          LEFT JOIN LATERAL (
             SELECT task, position, first, data, sum(octet_length(data)) OVER
                    (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes
