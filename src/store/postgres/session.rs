@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
-use tokio_postgres::{Client, Row, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{AsyncMessage, Client, Row, Statement, error::SqlState, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -132,11 +133,18 @@ impl Session {
     pub async fn connect(database: &Database, idle: Duration) -> Result<Self, Failure> {
         let tls = MakeRustlsConnect::new((*database.tls).clone());
         let connecting = database.config.connect(tls);
-        let (client, connection) = within(STATEMENT, connecting).await??;
+        let (client, mut connection) = within(STATEMENT, connecting).await??;
         let driver = tokio::spawn(async move {
-            // Whoever uses the client hears of it, too.
-            if let Err(error) = connection.await {
-                tracing::debug!(cause = words(&error), "a connection to the database ended");
+            let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+            while let Some(message) = messages.next().await {
+                match message {
+                    Ok(AsyncMessage::Notice(notice)) => tracing::debug!(notice = notice.message(), "the database says"),
+                    Ok(_) => {}
+                    // Whoever uses the client hears of it, too.
+                    Err(error) => {
+                        return tracing::debug!(cause = words(&error), "a connection to the database ended");
+                    }
+                }
             }
         });
         let session = Self { client, statements: Mutex::default(), _driver: AbortOnDropHandle::new(driver) };

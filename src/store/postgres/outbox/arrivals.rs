@@ -7,10 +7,10 @@ use futures::try_join;
 use super::Turn;
 use crate::store::postgres::session::{Failure, Params, Session};
 
-/// Arrivals that are taken in at once.
-pub const AT_ONCE: i64 = 5000;
+/// Arrivals that are taken in at once: a round is to be short also where far more come than can be sent.
+pub const AT_ONCE: i64 = 1000;
 
-const TAKE: &str = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals ORDER BY key LIMIT $1)
+const TAKE: &str = "DELETE FROM arrivals WHERE key = ANY (ARRAY(SELECT key FROM arrivals ORDER BY key LIMIT $1))
      RETURNING webhook, task";
 
 /// Origins that webhooks `$1` have and that are not there.

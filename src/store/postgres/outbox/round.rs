@@ -57,7 +57,7 @@ pub async fn dispatch(shared: &Shared, round: Round) -> Result<Claims> {
 async fn turn(shared: &Shared, session: &Session, round: &Round) -> Result<(Claims, Turn), Failure> {
     let mut turn = Turn::begin(shared, session).await?;
     clock(shared, session, &mut turn, round).await?;
-    arrivals::take_in(session, &mut turn).await?;
+    let more = arrivals::take_in(session, &mut turn).await?;
     let mut recorded = record(session, &mut turn, round).await?;
     end(session, &mut turn, &mut recorded).await?;
     let due = lanes::free(session, &mut turn, &recorded.freed).await?;
@@ -67,6 +67,9 @@ async fn turn(shared: &Shared, session: &Session, round: &Round) -> Result<(Clai
     let mut claims = claim::claim(shared, session, &mut turn, round).await?;
     claims.refused = recorded.refused;
     claims.next = claims.next.map(|next| next.saturating_sub(turn.offset));
+    if more {
+        claims.next = Some(round.now);
+    }
     // What the limits keep back is not for another dispatcher either.
     let stopped = claims.claims.len() >= round.take;
     let mut of_results = round.results.iter().map(|result| result.ticket.lane).filter(|lane| due.contains(lane));
