@@ -150,6 +150,17 @@ impl From<Failure> for OpenError {
     }
 }
 
+/// Why a connection cannot be made, and what helps where that is known.
+fn with_remedy(cause: String) -> String {
+    if cause.contains("peer certificate") {
+        return format!("{cause}; store.database_ca names a file with the certificate of who signed the server's");
+    }
+    if cause.contains("does not support TLS") {
+        return format!("{cause}; sslmode=disable in the URL does without");
+    }
+    cause
+}
+
 /// A store in a PostgreSQL database.
 pub struct Postgres {
     shared: Arc<Shared>,
@@ -200,7 +211,7 @@ impl Postgres {
         let maker = Maker::new(settings.database.clone(), settings.lease);
         let connected = maker.connect_first().await;
         let session = connected.map_err(|failure| match failure {
-            Failure::Sql(error) => OpenError::Connect(words(&error)),
+            Failure::Sql(error) => OpenError::Connect(with_remedy(words(&error))),
             other => other.into(),
         })?;
         schema::migrate(&session).await?;

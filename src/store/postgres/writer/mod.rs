@@ -1,7 +1,7 @@
 //! The writers: each takes what waits into one transaction, commits it, tells.
 //!
 //! Promises:
-//! - **Taken once.** What a caller has handed over is committed or refused whether or not the caller still waits.
+//! - **Taken once.** What a writer has taken is committed or refused whether or not the caller still waits.
 //! - **Alone in failure.** A job that is refused, or that the database refuses, disturbs no other.
 //! - **In order.** Writes to one task are committed and told one after the other, also by several writers.
 
@@ -14,21 +14,24 @@ pub use rows::Counts;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout_at};
 
 use self::{
     batch::Written,
     queue::{Job, Queue, Work},
 };
-use super::{Shared, slot::Slot};
+use super::{Shared, session::unavailable, slot::Slot};
 use crate::{
     error::{Error, ErrorKind, Result},
     store::{Append, NewTask, Receipt, closed},
 };
+
+/// How long a job may wait for a writer: a little longer than a writer waits for the database.
+const WAIT: Duration = Duration::from_secs(6);
 
 /// What writes tasks. Ends what was handed over when it is dropped.
 pub struct Writer {
@@ -60,8 +63,16 @@ impl Writer {
     }
 
     async fn write(&self, work: Work) -> Result<Receipt> {
-        let answer = self.queue.put(work).await?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        let until = Instant::now() + WAIT;
+        let put = timeout_at(until.into(), self.queue.put(work)).await;
+        let (number, mut answer) = put.unwrap_or_else(|_| Err(unavailable()))?;
+        let told = match timeout_at(until.into(), &mut answer).await {
+            Ok(told) => told,
+            // All writers wait for a database that is away: nothing has come of it, nor will.
+            Err(_) if self.queue.withdraw(number) => return Err(unavailable()),
+            Err(_) => answer.await,
+        };
+        told.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Commits what was handed over and ends.

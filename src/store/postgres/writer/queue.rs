@@ -5,7 +5,8 @@
 //!   wait for the first to be told. They are taken in the order in which they came.
 //! - **Together.** While one writer is at work another begins only if many jobs wait, or one does so for long: what is
 //!   written together costs less. The writer that worked last is the next to work.
-//! - **Bounded.** No more wait than [`ROOM`], and a batch ends with the job that makes it large.
+//! - **Bounded.** No more wait than [`ROOM`], and a batch ends with the job that makes it large. What nobody has taken yet
+//!   can be withdrawn.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -85,6 +86,7 @@ impl Work {
 pub struct Job {
     pub work: Work,
     pub reply: oneshot::Sender<Result<Receipt>>,
+    number: u64,
     since: Instant,
     /// Its place among those that wait.
     _room: OwnedSemaphorePermit,
@@ -116,6 +118,8 @@ pub struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// The newest job's.
+    number: u64,
     /// What is under way.
     busy: HashSet<Key>,
     /// How many are at work.
@@ -130,27 +134,37 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Hands work over, once there is room; what becomes of it.
+    /// Hands work over, once there is room; its number, and what becomes of it.
     ///
     /// # Errors
     /// `Unavailable` once the queue is closed.
-    pub async fn put(&self, work: Work) -> Result<oneshot::Receiver<Result<Receipt>>> {
+    pub async fn put(&self, work: Work) -> Result<(u64, oneshot::Receiver<Result<Receipt>>)> {
         let room = self.room.clone().acquire_owned().await.map_err(|_| closed())?;
         let (reply, answer) = oneshot::channel();
-        {
+        let number = {
             let mut waiting = self.lock();
             if waiting.closed {
                 return Err(closed());
             }
-            waiting.jobs.push_back(Job { work, reply, since: Instant::now(), _room: room });
+            waiting.number += 1;
+            let number = waiting.number;
+            waiting.jobs.push_back(Job { work, reply, number, since: Instant::now(), _room: room });
             let count = waiting.jobs.len();
             // Of one that is to wait somebody must know for how long.
             if waiting.working > 0 && count != 1 && !count.is_multiple_of(MANY) {
-                return Ok(answer);
+                return Ok((number, answer));
             }
-        }
+            number
+        };
         self.bell.notify_last();
-        Ok(answer)
+        Ok((number, answer))
+    }
+
+    /// Takes a job back that nobody has taken. False: somebody has.
+    pub fn withdraw(&self, number: u64) -> bool {
+        let mut waiting = self.lock();
+        let place = waiting.jobs.binary_search_by_key(&number, |job| job.number);
+        place.is_ok_and(|place| waiting.jobs.remove(place).is_some())
     }
 
     /// Waits for jobs, at most so many, for somebody who is at work from then on; none: the queue is closed, and nothing
@@ -307,6 +321,19 @@ mod tests {
         let mut taking = Box::pin(queue.take(1000));
         let std::task::Poll::Ready(batch) = poll!(&mut taking) else { panic!("it waits") };
         assert_eq!(batch.unwrap().jobs.len(), MANY);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_taken_is_withdrawn() {
+        let queue = Queue::default();
+        let (a, b) = (identity(), identity());
+        let (first, mut of_first) = queue.put(append(&a, 1)).await.unwrap();
+        let (second, mut of_second) = queue.put(append(&b, 1)).await.unwrap();
+        assert!(queue.withdraw(first) && !queue.withdraw(first));
+        assert!(of_first.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+        assert_eq!(tasks(&queue.take(10).await.unwrap()), [b.id]);
+        assert!(!queue.withdraw(second));
+        assert!(of_second.try_recv().is_err());
     }
 
     #[tokio::test]
