@@ -9,6 +9,7 @@ use std::{future, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use self::fake::{START, Stage, answered, webhook};
+use super::worker::{GATHER, GATHERED};
 use crate::{
     store::Verdict,
     task::{Dialect, Secrets, Webhook},
@@ -26,7 +27,7 @@ async fn what_is_due_is_delivered_at_once_and_in_order() {
     stage.fake.until(|state| state.recorded.len() == 50).await;
     assert_eq!(stage.taken()[&task], (1..=50).collect::<Vec<_>>());
     assert_eq!(stage.receivers.seen().len(), 50);
-    assert_eq!(begun.elapsed(), Duration::ZERO, "nothing waits for time");
+    assert_eq!(begun.elapsed(), GATHER * 50, "each waits only for what may come with it");
     let text = stage.metrics.render();
     assert!(text.contains(r#"a2a_webhook_attempts_total{outcome="delivered"} 50"#), "{text}");
     assert!(text.contains("a2a_webhook_delivery_seconds_count 50"), "{text}");
@@ -37,11 +38,26 @@ async fn the_bell_wakes_an_idle_dispatcher_at_once() {
     let stage = Stage::new(|_, _| future::ready(answered(200)));
     let _dispatcher = stage.start(8);
     stage.fake.until(|state| state.rounds == 1).await;
+    sleep(GATHER).await;
     let begun = Instant::now();
     stage.fake.lane(&Arc::new(webhook()), [1]);
     stage.bell.ring();
-    stage.fake.until(|state| state.recorded.len() == 1).await;
+    stage.fake.until(|state| state.rounds == 2).await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
+    stage.fake.until(|state| state.recorded.len() == 1).await;
+    assert_eq!((begun.elapsed(), stage.receivers.seen().len()), (GATHER, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_much_has_come_nothing_waits_for_more() {
+    let stage = Stage::new(|_, _| future::ready(answered(200)));
+    for _ in 0..GATHERED {
+        stage.fake.lane(&Arc::new(webhook()), [1]);
+    }
+    let begun = Instant::now();
+    let _dispatcher = stage.start(GATHERED);
+    stage.fake.until(|state| state.recorded.len() == GATHERED).await;
+    assert_eq!((begun.elapsed(), stage.fake.state().rounds), (Duration::ZERO, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,8 +32,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// Between two rounds at least, unless so many results wait: each round is a commit that others wait behind, and what ends
 /// or comes meanwhile goes with the next.
-const GATHER: Duration = Duration::from_millis(2);
-const GATHERED: usize = 64;
+pub(super) const GATHER: Duration = Duration::from_millis(2);
+pub(super) const GATHERED: usize = 64;
 
 /// Until a failed round is tried again: at first, at most, and at most while shutting down.
 const BACKOFF: Duration = Duration::from_millis(250);

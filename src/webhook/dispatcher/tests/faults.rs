@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::fake::{Stage, answered, webhook};
+use super::{
+    super::worker::GATHER,
+    fake::{Stage, answered, webhook},
+};
 use crate::{
     store::Verdict,
     task::{Secrets, Webhook},
@@ -112,7 +115,7 @@ async fn attempts_end_before_their_lease_does() {
     stage.fake.until(|state| state.recorded.len() == 2).await;
     let verdicts: Vec<_> = stage.fake.state().recorded.iter().map(|it| it.1.clone()).collect();
     assert_eq!(verdicts, [Verdict::Released, Verdict::Delivered]);
-    assert_eq!(begun.elapsed(), Duration::from_secs(55));
+    assert_eq!(begun.elapsed(), Duration::from_secs(55) + GATHER);
     assert_eq!(stage.fake.state().refused, 0);
 }
 
