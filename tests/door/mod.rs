@@ -59,7 +59,9 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().to_str().unwrap();
         let always = [("server.listen", "127.0.0.1:0"), ("store.data_dir", data_dir)];
-        let stored = database::settings(dir.path());
+        // Where the data are elsewhere, so that they can be opened again, the database is that of the place.
+        let place = settings.iter().find(|(key, _)| *key == "store.data_dir");
+        let stored = database::settings(place.map_or(dir.path(), |(_, place)| Path::new(place)));
         let stored: Vec<_> = stored.iter().map(|(key, value)| (*key, &**value)).collect();
         let flags = always.iter().chain(&stored).chain(settings);
         let flags = flags.map(|(key, value)| Flag { name: "--set".into(), key: (*key).into(), value: (*value).into() });
