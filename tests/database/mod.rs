@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        OnceLock,
+        Once, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -88,8 +88,9 @@ impl Server {
                 "PostgreSQL's server is not installed: tests that need it are left out (apt-get install postgresql)";
             let required = std::env::var_os("A2A_TEST_POSTGRES").is_some_and(|value| value == "required");
             assert!(!required, "{remedy}");
+            static TOLD: Once = Once::new();
             // Not by `eprintln`, which is kept for tests that fail.
-            let _ = writeln!(std::io::stderr(), "{remedy}");
+            TOLD.call_once(|| drop(writeln!(std::io::stderr(), "{remedy}")));
             return None;
         };
         let folder = tempfile::Builder::new().prefix("a2a-pg-").tempdir().unwrap().keep();
