@@ -1,10 +1,10 @@
-//! What the outboxes of both databases go by: how things are written in rows, and for how long what holds. Times are
+//! What both databases go by: how webhooks are changed, how things are written in rows, and for how long what holds. Times are
 //! milliseconds.
 
-use super::Limits;
+use super::{Limits, WebhookChange};
 use crate::{
     error::{Error, ErrorKind},
-    task::{Events, WebhookState},
+    task::{Events, Webhook, WebhookState},
 };
 
 /// Attempts that are kept of a delivery: the newest.
@@ -49,6 +49,44 @@ pub const LIST_LOOKED_AT: usize = 10_000;
 /// The most that is counted of what waits and what was given up, of a webhook; and of all, for metrics.
 pub const COUNTED: i64 = 10_000;
 pub const BACKLOG_COUNTED: i64 = 1_000_000;
+
+/// A webhook after a change.
+pub fn changed(existing: &Webhook, change: &WebhookChange) -> Webhook {
+    let mut changed = existing.clone();
+    changed.updated = change.now;
+    if let Some((url, origin)) = &change.target {
+        changed.url.clone_from(url);
+        changed.origin.clone_from(origin);
+    }
+    changed.events = change.events.unwrap_or(changed.events);
+    changed.payload = change.payload.unwrap_or(changed.payload);
+    changed.state = change.state.unwrap_or(changed.state);
+    if change.state == Some(WebhookState::Enabled) {
+        changed.health.failing_since = None;
+    }
+    if let Some(token) = &change.token {
+        changed.secrets.token.clone_from(token);
+    }
+    if let Some(authentication) = &change.authentication {
+        changed.secrets.authentication.clone_from(authentication);
+    }
+    if let Some((secret, until)) = &change.signing {
+        changed.secrets.rotate(secret.clone(), change.now, *until);
+    }
+    changed
+}
+
+/// A webhook after another of its name was stored: its id and what is known of its receiver stay, and so does its signing
+/// secret where the other has none.
+pub fn replaced(existing: &Webhook, webhook: &Webhook) -> Webhook {
+    let (id, created, health) = (existing.id, existing.created, existing.health.clone());
+    let mut changed = Webhook { id, created, health, ..webhook.clone() };
+    if changed.secrets.signing.is_empty() {
+        changed.secrets.signing.clone_from(&existing.secrets.signing);
+        changed.secrets.previous_signing.clone_from(&existing.secrets.previous_signing);
+    }
+    changed
+}
 
 /// How a state is stored. Deliveries are written up to 1, and sent at 0.
 pub fn state_code(state: WebhookState) -> i64 {

@@ -180,16 +180,7 @@ async fn replace(
     existing: Stored,
     webhook: &Webhook,
 ) -> Result<Webhook, Failure> {
-    let mut changed = Webhook {
-        id: existing.webhook.id,
-        created: existing.webhook.created,
-        health: existing.webhook.health.clone(),
-        ..webhook.clone()
-    };
-    if changed.secrets.signing.is_empty() {
-        changed.secrets.signing.clone_from(&existing.webhook.secrets.signing);
-        changed.secrets.previous_signing.clone_from(&existing.webhook.secrets.previous_signing);
-    }
+    let changed = rules::replaced(&existing.webhook, webhook);
     write(shared, session, turn, existing, changed).await
 }
 
@@ -206,27 +197,7 @@ pub async fn update(
         turn.finish(session).await?;
         return Ok(None);
     };
-    let mut changed = existing.webhook.clone();
-    changed.updated = change.now;
-    if let Some((url, origin)) = &change.target {
-        changed.url.clone_from(url);
-        changed.origin.clone_from(origin);
-    }
-    changed.events = change.events.unwrap_or(changed.events);
-    changed.payload = change.payload.unwrap_or(changed.payload);
-    changed.state = change.state.unwrap_or(changed.state);
-    if change.state == Some(WebhookState::Enabled) {
-        changed.health.failing_since = None;
-    }
-    if let Some(token) = &change.token {
-        changed.secrets.token.clone_from(token);
-    }
-    if let Some(authentication) = &change.authentication {
-        changed.secrets.authentication.clone_from(authentication);
-    }
-    if let Some((secret, until)) = &change.signing {
-        changed.secrets.rotate(secret.clone(), change.now, *until);
-    }
+    let changed = rules::changed(&existing.webhook, change);
     let changed = write(shared, session, &mut turn, existing, changed).await?;
     Ok(Some((changed, turn.finish(session).await?)))
 }

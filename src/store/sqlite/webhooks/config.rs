@@ -117,16 +117,7 @@ fn check_limits(state: &State, sql: &Connection, webhook: &Webhook, task_key: Op
 }
 
 fn replace(state: &mut State, sql: &Connection, existing: Stored, webhook: &Webhook) -> Result<Webhook, Failure> {
-    let mut changed = Webhook {
-        id: existing.webhook.id,
-        created: existing.webhook.created,
-        health: existing.webhook.health.clone(),
-        ..webhook.clone()
-    };
-    if changed.secrets.signing.is_empty() {
-        changed.secrets.signing.clone_from(&existing.webhook.secrets.signing);
-        changed.secrets.previous_signing.clone_from(&existing.webhook.secrets.previous_signing);
-    }
+    let changed = rules::replaced(&existing.webhook, webhook);
     write(state, sql, existing, changed)
 }
 
@@ -138,27 +129,7 @@ pub fn update(
     change: &WebhookChange,
 ) -> Result<Option<Webhook>, Failure> {
     let Some(existing) = rows::find(sql, &state.keys, owner, &Which::Id(change.id))? else { return Ok(None) };
-    let mut changed = existing.webhook.clone();
-    changed.updated = change.now;
-    if let Some((url, origin)) = &change.target {
-        changed.url.clone_from(url);
-        changed.origin.clone_from(origin);
-    }
-    changed.events = change.events.unwrap_or(changed.events);
-    changed.payload = change.payload.unwrap_or(changed.payload);
-    changed.state = change.state.unwrap_or(changed.state);
-    if change.state == Some(WebhookState::Enabled) {
-        changed.health.failing_since = None;
-    }
-    if let Some(token) = &change.token {
-        changed.secrets.token.clone_from(token);
-    }
-    if let Some(authentication) = &change.authentication {
-        changed.secrets.authentication.clone_from(authentication);
-    }
-    if let Some((secret, until)) = &change.signing {
-        changed.secrets.rotate(secret.clone(), change.now, *until);
-    }
+    let changed = rules::changed(&existing.webhook, change);
     write(state, sql, existing, changed).map(Some)
 }
 
